@@ -1,0 +1,8 @@
+"""CAAN: zero-shot sketch-based image retrieval. Importing this package registers the model with the Auto classes."""
+
+from configuration_caan import CAANConfig
+from modeling_caan import CAANModel, CAANOutput
+from processing_caan import CAANImageProcessor, CAANProcessor
+
+__version__ = "0.1.0"
+__all__ = ["CAANConfig", "CAANImageProcessor", "CAANModel", "CAANOutput", "CAANProcessor"]

@@ -1,0 +1,93 @@
+"""Configuration of CAAN, the Cross-Modal Attention Alignment Network (arXiv 2407.00979) for zero-shot sketch-based image
+retrieval.
+
+The paper's own hyper-parameters are not public: every default here is ours, chosen by analogy to the closest public method
+or measured by this package, and each is a field so that another choice needs no code.
+"""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+
+@strict
+class CAANConfig(PreTrainedConfig):
+    r"""
+    Args:
+        vision_config (`dict` or `PreTrainedConfig`, *optional*, defaults to a ViT-B/16):
+            Any transformers vision config; a timm model comes through `TimmWrapperConfig(architecture=...)`. ViT tokens and
+            CNN feature maps both work.
+        text_config (`dict` or `PreTrainedConfig`, *optional*, defaults to BERT-base):
+            Any transformers text encoder config.
+        hidden_size (`int`): Width of the common space, of the global token and of the local tokens.
+        pooling (`"token"` or `"mean"`): The global token is the encoder's class token, or the mean of its local tokens;
+            an encoder without a class token always takes the mean.
+        share_vision_encoder (`bool`): One module serves as sketch and as image encoder.
+        use_text (`bool`): `False` leaves out the text encoder and the alignment module: the form for inference.
+        max_description_tokens (`int`): Tokens kept of each description sentence.
+        num_alignment_layers (`int`): Bidirectional cross-attention blocks in each of text-sketch and text-image.
+        num_attention_heads (`int`): Heads of the alignment's attention.
+        intermediate_size (`int`): Width of the alignment's feed-forward layers.
+        alignment_dropout (`float`): Dropout after attention and feed-forward of the alignment.
+        num_relation_tokens (`int`): Local tokens an image keeps for the relation network; a square number.
+        relation_hidden_size (`int`): Width of the relation network's hidden layer.
+        lambda_tri, lambda_rn (`float`): Weights of the global triplet loss and of the local relation loss.
+        lambda_text (`float`): Weight of a contrastive loss between images and class descriptions; ours, off by default.
+        text_temperature (`float`): Temperature of that loss.
+        margin (`float`): Margin of the triplet loss, in Euclidean distance of unit vectors (0 to 2).
+        mining (`"batch_hard"` or `"random"`): How the positive and the negative photo of an anchor are picked in a batch.
+        loss_on (`"both"`, `"before"` or `"after"`): Losses see the features before alignment, after it, or both (mean).
+        text_dropout (`float`): Share of the anchors that go through alignment without their text.
+        freeze_text_encoder (`bool`): The text encoder is not trained.
+    """
+
+    model_type = "caan"
+    sub_configs_defaults = {
+        "vision_config": SubConfigSpec(AutoConfig, model_type="vit"),
+        "text_config": SubConfigSpec(AutoConfig, model_type="bert"),
+    }
+
+    vision_config: dict | PreTrainedConfig | None = None
+    text_config: dict | PreTrainedConfig | None = None
+    hidden_size: int = 512
+    pooling: Literal["token", "mean"] = "token"
+    share_vision_encoder: bool = False
+    use_text: bool = True
+    max_description_tokens: int = 48
+    num_alignment_layers: int = 1
+    num_attention_heads: int = 8
+    intermediate_size: int = 1024
+    alignment_dropout: float | int = 0.0
+    num_relation_tokens: int = 49
+    relation_hidden_size: int = 256
+    lambda_tri: float | int = 1.0
+    lambda_rn: float | int = 1.0
+    lambda_text: float | int = 0.0
+    text_temperature: float | int = 0.07
+    margin: float | int = 0.3
+    mining: Literal["batch_hard", "random"] = "batch_hard"
+    loss_on: Literal["both", "before", "after"] = "both"
+    text_dropout: float | int = 0.1
+    freeze_text_encoder: bool = True
+    initializer_range: float = 0.02
+
+    def validate_architecture(self):
+        """Part of the `@strict` validation: values that cannot work together are refused by name."""
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({self.num_attention_heads})."
+            )
+        if round(self.num_relation_tokens**0.5) ** 2 != self.num_relation_tokens:
+            raise ValueError(f"num_relation_tokens must be a square number such as 49, got {self.num_relation_tokens}.")
+        if not 0 <= self.text_dropout < 1:
+            raise ValueError(f"text_dropout must lie in [0, 1), got {self.text_dropout}.")
+        negative = [name for name in ("lambda_tri", "lambda_rn", "lambda_text", "margin") if getattr(self, name) < 0]
+        if negative:
+            raise ValueError(f"{', '.join(negative)} must not be negative.")
+
+
+CAANConfig.register_for_auto_class()
+
+__all__ = ["CAANConfig"]

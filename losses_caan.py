@@ -1,0 +1,58 @@
+"""The losses of CAAN, as plain functions on features: global triplet loss L_tri, local relation loss L_rn, and a contrastive
+image-text term of ours.
+
+The paper gives the names L_tri and L_rn and their roles; margins, mining and targets are ours and config fields.
+"""
+
+import torch
+import torch.nn.functional as F
+
+
+def mine_triplets(sketches, photos, labels, mining="batch_hard"):
+    """Picks a positive and a negative photo for each anchor sketch of a P x K batch.
+
+    Args:
+        sketches, photos: global tokens (batch, d); row i of both is of class labels[i].
+        labels: (batch,) integers.
+        mining: "batch_hard" takes the farthest positive and the nearest negative (Hermans et al. 2017), "random" any.
+
+    Returns:
+        Two index vectors (batch,) into the photos. Raises ValueError when the batch has a single class.
+    """
+    same = labels[:, None] == labels[None, :]
+    if bool(same.all()):
+        raise ValueError(
+            "A batch needs at least two classes: no negative photo can be formed. Raise classes_per_batch."
+        )
+    if mining == "random":
+        distance = torch.rand(same.shape, device=same.device)
+    else:
+        with torch.no_grad():
+            distance = torch.cdist(F.normalize(sketches.float(), dim=-1), F.normalize(photos.float(), dim=-1))
+    positive = distance.masked_fill(~same, -torch.inf).argmax(dim=1)
+    negative = distance.masked_fill(same, torch.inf).argmin(dim=1)
+    return positive, negative
+
+
+def triplet_loss(anchor, positive, negative, margin):
+    """L_tri: mean of max(0, |a - p| - |a - n| + margin) over unit vectors. Three (batch, d) tensors -> scalar."""
+    anchor, positive, negative = (F.normalize(x.float(), dim=-1) for x in (anchor, positive, negative))
+    return F.triplet_margin_loss(anchor, positive, negative, margin=margin)
+
+
+def relation_loss(positive_scores, negative_scores):
+    """L_rn: mean squared error of relation scores to 1 (same class) and 0 (other class). Two (batch,) tensors -> scalar."""
+    return (F.mse_loss(positive_scores, torch.ones_like(positive_scores)) + negative_scores.square().mean()) / 2
+
+
+def text_contrastive_loss(images, prototypes, labels, temperature):
+    """Cross-entropy of each image over all class descriptions; ours, off by default (lambda_text).
+
+    Args:
+        images: (batch, d) global tokens of sketches or photos.
+        prototypes: (classes, d), one mean description vector a class.
+        labels: (batch,) rows of `prototypes`.
+        temperature: divides the cosine similarities.
+    """
+    logits = F.normalize(images.float(), dim=-1) @ F.normalize(prototypes.float(), dim=-1).T
+    return F.cross_entropy(logits / temperature, labels)

@@ -1,0 +1,195 @@
+"""Sketches and photos to pixels, and the processor that adds a tokenizer for the descriptions.
+
+A sketch is ink on a plain ground: it is put on white, cropped to its ink, padded to a square, then resized, so that size and
+place of the drawing do not matter. A photo is resized to the square, its aspect ignored, as the field does.
+"""
+
+import os
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from transformers import AutoImageProcessor, AutoProcessor, ProcessorMixin
+from transformers.image_processing_backends import PilBackend
+from transformers.image_utils import PILImageResampling, is_valid_image
+from transformers.processing_utils import ImagesKwargs, ProcessingKwargs
+
+try:  # as a module of the Hub repository
+    from .configuration_caan import CAANConfig
+except ImportError:  # as an installed module
+    from configuration_caan import CAANConfig
+
+MODALITIES = ("sketch", "photo")
+
+
+def open_image(source) -> Image.Image:
+    """The decoded picture at a path, http(s) URL or in bytes; a PIL image passes through.
+
+    Raises:
+        ValueError: naming the file, where it is absent, no picture, truncated, or too large to be one (decompression bomb).
+    """
+    if isinstance(source, Image.Image):
+        return source
+    name = f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)
+    try:
+        if isinstance(source, bytes):
+            image = Image.open(BytesIO(source))
+        elif name.startswith(("http://", "https://")):
+            import httpx  # comes with huggingface_hub
+
+            image = Image.open(BytesIO(httpx.get(name, follow_redirects=True, timeout=30).raise_for_status().content))
+        else:
+            image = Image.open(name)
+        image.load()
+    except FileNotFoundError as error:
+        raise ValueError(f"No such image file: {name}") from error
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, RuntimeError) as error:
+        raise ValueError(f"Cannot read the image {name}: {error}. Repair or remove the file.") from error
+    image.filename = name
+    return image
+
+
+def flatten_image(image: Image.Image) -> Image.Image:
+    """Any mode to upright 8-bit RGB: EXIF rotation applied, transparency on white, 16-bit and float scaled to 8 bits."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        pixels = np.asarray(image, dtype=np.float32)
+        peak = pixels.max(initial=0)
+        full = 1 if peak <= 1 and image.mode == "F" else 255 if peak <= 255 else 65535
+        return Image.fromarray((pixels.clip(0, full) * (255 / full)).round().astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def crop_to_ink(image: Image.Image, threshold: float, padding: float) -> Image.Image:
+    """An RGB sketch cropped to its ink and padded to a white square.
+
+    Args:
+        threshold: a pixel is ink where its distance from the ground is above this share of the full range. The ground is
+            white, or black where most of the border is dark (then the sketch is inverted first).
+        padding: margin kept around the ink, as a share of its longer side.
+
+    Raises:
+        ValueError: there is no ink.
+    """
+    gray = np.asarray(image.convert("L"))
+    border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+    if np.median(border) < 128:
+        image, gray = ImageOps.invert(image), 255 - gray
+    ink = gray < 255 * (1 - threshold)
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    if not len(rows):
+        raise ValueError("the sketch has no ink: it is blank")
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    side = max(bottom - top, right - left)
+    side = int(side + 2 * round(padding * side))
+    square = Image.new("RGB", (side, side), "white")
+    cropped = image.crop((int(left), int(top), int(right), int(bottom)))
+    square.paste(cropped, ((side - cropped.width) // 2, (side - cropped.height) // 2))
+    return square
+
+
+class CAANImagesKwargs(ImagesKwargs, total=False):
+    """
+    modality (`str`): "sketch" or "photo".
+    ink_threshold (`float`): Distance from the ground, as a share of the full range, above which a sketch's pixel is ink.
+    ink_padding (`float`): Margin around the ink as a share of its longer side.
+    """
+
+    modality: str
+    ink_threshold: float
+    ink_padding: float
+
+
+class CAANImageProcessor(PilBackend):
+    """`processor(images, modality="sketch" | "photo", return_tensors="pt")` -> `pixel_values` (batch, 3, height, width).
+
+    `images`: one or a list of PIL images, paths, URLs, arrays or tensors, of any mode and size. A sketch without ink and an
+    unreadable file raise a ValueError that names the file, or the position where there is no file.
+    """
+
+    valid_kwargs = CAANImagesKwargs
+    modality = "photo"
+    ink_threshold = 0.1
+    ink_padding = 0.05
+    resample = PILImageResampling.BICUBIC
+    size = {"height": 224, "width": 224}
+    image_mean = [0.5, 0.5, 0.5]
+    image_std = [0.5, 0.5, 0.5]
+    do_convert_rgb = True
+    do_resize = True
+    do_rescale = True
+    do_normalize = True
+
+    def prepare(self, image, modality: str | None = None, ink_threshold=None, ink_padding=None) -> Image.Image:
+        """The upright RGB picture before resizing; a sketch is cropped to its ink and square. Training augments this."""
+        modality = modality or self.modality
+        if modality not in MODALITIES:
+            raise ValueError(f'modality must be "sketch" or "photo", got {modality!r}.')
+        image = flatten_image(open_image(image) if isinstance(image, (str, os.PathLike, bytes)) else as_pil(image))
+        if modality == "photo":
+            return image
+        threshold = self.ink_threshold if ink_threshold is None else ink_threshold
+        return crop_to_ink(image, threshold, self.ink_padding if ink_padding is None else ink_padding)
+
+    def process_image(self, image, modality=None, ink_threshold=None, ink_padding=None, **kwargs) -> np.ndarray:
+        """One picture as (3, height, width) uint8, before resizing."""
+        return np.asarray(self.prepare(image, modality, ink_threshold, ink_padding)).transpose(2, 0, 1)
+
+    def _prepare_image_like_inputs(self, images, *args, **kwargs):
+        images = self._prepare_images_structure(images)
+        prepared = []
+        for position, image in enumerate(images):
+            try:
+                prepared.append(self.process_image(image, *args, **kwargs))
+            except ValueError as error:
+                name = getattr(image, "filename", None) or (image if isinstance(image, (str, os.PathLike)) else None)
+                raise ValueError(f"Image {position} of the batch{f' ({name})' if name else ''}: {error}") from error
+        return prepared
+
+    def _prepare_images_structure(self, images, expected_ndims: int = 3):
+        """A flat list; paths stay paths, since the stock loader would turn transparent ground black."""
+        if isinstance(images, (str, os.PathLike, bytes)) or is_valid_image(images) and getattr(images, "ndim", 3) <= 3:
+            return [images]
+        return list(images)
+
+
+def as_pil(image) -> Image.Image:
+    """A PIL image, or an array or tensor (h, w), (h, w, c) or (c, h, w), uint8 or float in [0, 1], as a PIL image."""
+    if isinstance(image, Image.Image):
+        return image
+    pixels = np.asarray(image.detach().cpu() if hasattr(image, "detach") else image)
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and pixels.shape[-1] not in (1, 3, 4):
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim not in (2, 3):
+        raise ValueError(f"an image has 2 or 3 axes, got shape {pixels.shape}")
+    if np.issubdtype(pixels.dtype, np.floating):
+        pixels = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
+    return Image.fromarray(pixels.squeeze(-1) if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
+
+
+class CAANProcessorKwargs(ProcessingKwargs, total=False):
+    images_kwargs: CAANImagesKwargs
+    _defaults = {"text_kwargs": {"padding": True, "truncation": True}}
+
+
+class CAANProcessor(ProcessorMixin):
+    """Image processor and tokenizer in one: `processor(images=..., modality=..., text=..., return_tensors="pt")`."""
+
+    valid_processor_kwargs = CAANProcessorKwargs
+
+    def __init__(self, image_processor=None, tokenizer=None, **kwargs):
+        super().__init__(image_processor, tokenizer, **kwargs)
+
+
+CAANImageProcessor.register_for_auto_class("AutoImageProcessor")
+CAANProcessor.register_for_auto_class("AutoProcessor")
+# One class for both names: asking for the torchvision backend must not warn that there is only this one.
+AutoImageProcessor.register(
+    CAANConfig, image_processor_classes={"pil": CAANImageProcessor, "torchvision": CAANImageProcessor}, exist_ok=True
+)
+AutoProcessor.register(CAANConfig, CAANProcessor, exist_ok=True)
+
+__all__ = ["CAANImageProcessor", "CAANProcessor", "open_image"]
