@@ -21,9 +21,7 @@ def mine_triplets(sketches, photos, labels, mining="batch_hard"):
     """
     same = labels[:, None] == labels[None, :]
     if bool(same.all()):
-        raise ValueError(
-            "A batch needs at least two classes: no negative photo can be formed. Raise classes_per_batch."
-        )
+        raise ValueError("A batch needs at least two classes: no negative photo can be formed. Raise classes_per_batch.")
     if mining == "random":
         distance = torch.rand(same.shape, device=same.device)
     else:

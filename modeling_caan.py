@@ -243,9 +243,7 @@ class CAANModel(PreTrainedModel):
         if text is not None and config.loss_on != "before":
             triplets.append(self._align(before, text[0][labels], text[1][labels]))
         parts = {
-            "loss_tri": torch.stack(
-                [triplet_loss(*(x.global_token for x in t), config.margin) for t in triplets]
-            ).mean(),
+            "loss_tri": torch.stack([triplet_loss(*(x.global_token for x in t), config.margin) for t in triplets]).mean(),
             "loss_rn": torch.stack([self._relation_loss(*t) for t in triplets]).mean(),
         }
         loss = config.lambda_tri * parts["loss_tri"] + config.lambda_rn * parts["loss_rn"]
@@ -253,8 +251,7 @@ class CAANModel(PreTrainedModel):
             share = text[1].to(text[0].dtype) / text[1].sum(dim=1, keepdim=True)
             prototypes = (text[0] * share[..., None]).sum(dim=1)  # (classes, hidden_size)
             contrast = [
-                text_contrastive_loss(x.global_token, prototypes, labels, config.text_temperature)
-                for x in (sketches, photos)
+                text_contrastive_loss(x.global_token, prototypes, labels, config.text_temperature) for x in (sketches, photos)
             ]
             parts["loss_text"] = torch.stack(contrast).mean()
             loss = loss + config.lambda_text * parts["loss_text"]
