@@ -1,0 +1,83 @@
+"""One `datasets` builder a benchmark, and the two functions that training and evaluation call.
+
+    from dataset_scripts import load, load_descriptions
+    splits = load("sketchy", config="104_21", data_dir="Sketchy")   # a builder here
+    splits = load("org/sketchy-zs", config="104_21")                # or its Parquet form: a folder or a Hub repository
+    load_descriptions("sketchy")["hot-air_balloon"]                 # the class as the archive spells it
+
+`datasets` 4 and later do not run loading scripts, so `load` makes the builder itself; the same files are scripts for 3.x.
+"""
+
+import importlib
+import os
+from dataclasses import replace
+
+import datasets
+
+__all__ = ["BUILDERS", "load", "load_descriptions"]
+
+BUILDERS = {  # name, which is also the module -> class; imported when asked for
+    "openmoji": "OpenMoji",
+    "sketchy": "Sketchy",
+    "tuberlin": "TUBerlin",
+    "quickdraw": "QuickDraw",
+    "folder": "Folder",
+}
+
+
+def load(
+    name: str,
+    config: str | None = None,
+    data_dir: str | None = None,
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
+    **builder_kwargs,
+) -> datasets.DatasetDict:
+    """Build a data set, or take it from the cache.
+
+    Args:
+        name: one of `BUILDERS`, or a folder or Hub id (``org/name``) with Parquet files.
+        config: zero-shot split, such as "104_21"; the builder's default where not given.
+        data_dir: folder of the archives, for the builders that need one.
+        cache_dir: where Arrow files go; the cache of `datasets` where not given.
+        num_proc: processes that build.
+        builder_kwargs: further fields of the builder's config.
+
+    Returns:
+        Splits ``train`` (seen classes), ``validation`` (held-out items of seen classes) and ``test`` (unseen classes).
+
+    Raises:
+        ValueError: no such builder; the message lists what there is.
+    """
+    if name in BUILDERS:
+        builder = _builder_class(name)(config_name=config, data_dir=data_dir, cache_dir=cache_dir, **builder_kwargs)
+        builder.download_and_prepare(num_proc=num_proc)
+        return builder.as_dataset()
+    if os.path.isdir(name) or name.count("/") == 1:
+        return datasets.load_dataset(
+            name, config, data_dir=data_dir, cache_dir=cache_dir, num_proc=num_proc, **builder_kwargs
+        )
+    raise ValueError(_unknown(name) + " A folder or Hub id (org/name) with Parquet files loads too.")
+
+
+def load_descriptions(name: str, data_dir: str | None = None) -> dict[str, list[str]]:
+    """Texts of each class, keyed by the class's name in the archive.
+
+    Args:
+        name: one of `BUILDERS`.
+        data_dir: the user's folder, which holds the texts of "folder".
+
+    Raises:
+        ValueError: no such builder; the message lists what there is.
+    """
+    if name not in BUILDERS:
+        raise ValueError(_unknown(name))
+    return replace(_builder_class(name).BUILDER_CONFIGS[0], data_dir=data_dir).descriptions
+
+
+def _builder_class(name: str) -> type[datasets.GeneratorBasedBuilder]:
+    return getattr(importlib.import_module(f"dataset_scripts.{name}"), BUILDERS[name])
+
+
+def _unknown(name: str) -> str:
+    return f"No data set {name!r}. Builders: {', '.join(BUILDERS)}."
