@@ -1,0 +1,97 @@
+"""Options of train.py and eval.py: dataclasses, read from a YAML recipe and the command line, the latter winning."""
+
+import difflib
+import json
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import yaml
+from transformers import HfArgumentParser
+
+
+def option(default, text: str):
+    """A dataclass field with a help text."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class ModelOptions:
+    """What is trained."""
+
+    model: str | None = option(None, "Hub id or folder of a CAAN to train on from; then no other model option applies.")
+    vision_model: str | None = option(None, "Hub id or folder that both vision towers start from; none = random weights.")
+    text_model: str | None = option(None, "Hub id or folder of the text encoder and its tokenizer; none = random weights.")
+    model_config: str = option("{}", "Fields of CAANConfig, as a mapping in a recipe and as JSON on the command line.")
+    image_size: int = option(224, "Side of the square input, in pixels.")
+    tokenizer_vocab_size: int = option(2000, "Words of the tokenizer that is trained on the descriptions without text_model.")
+    freeze_vision_blocks: int = option(0, "Number of first blocks of each vision encoder, embeddings included, that stay as they are.")
+    activation_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, a third slower.")
+
+
+@dataclass
+class DataOptions:
+    """What it is trained on."""
+
+    dataset: str = option("openmoji", "Builder in dataset_scripts, or Hub id or folder of its Parquet form.")
+    dataset_config: str | None = option(None, "Zero-shot split, such as 104_21; none = the builder's default.")
+    data_dir: str | None = option(None, "Folder with the archive's pictures, for builders that need one.")
+    allow_partial: bool = option(False, "Go on where the archive in data_dir is not complete.")
+    num_workers: int = option(2, "Processes that read and augment pictures, for each training process.")
+    augment: bool = option(True, "Random flips, crops, colours of photos, and strokes and shapes of sketches.")
+    sentences_per_step: int = option(2, "Description sentences a class that a step reads, drawn at random; 0 = all.")
+
+    def builder_options(self) -> dict:
+        """Further arguments of `dataset_scripts.load`, only those that were set: not every builder knows them."""
+        return {"allow_partial": True} if self.allow_partial else {}
+
+
+@dataclass
+class TrainOptions:
+    """How it is trained."""
+
+    output_dir: str = option("outputs/caan", "Where the finished model goes, in the form of a Hub repository.")
+    seed: int = option(0, "Seed of weights, batches and augmentation.")
+    num_epochs: int = option(20, "Passes over the training sketches.")
+    classes_per_batch: int = option(16, "P: classes in a batch of one process.")
+    items_per_class: int = option(4, "K: sketches, and photos, of each class in a batch.")
+    batches_per_epoch: int = option(0, "Batches an epoch, of all processes together; 0 = as many as show every sketch once.")
+    learning_rate: float = option(3e-4, "Peak learning rate.")
+    vision_learning_rate: float = option(0.0, "Peak learning rate of the vision encoders; 0 = the same. Lower it for a warm start.")
+    weight_decay: float = option(0.05, "AdamW's weight decay; norms and biases have none.")
+    warmup_ratio: float = option(0.05, "Share of the steps in which the learning rate rises; then it falls by a cosine.")
+    max_grad_norm: float = option(1.0, "Gradients are clipped to this norm; 0 = not.")
+    gradient_accumulation_steps: int = option(1, "Batches for one step of the optimizer; triplets never cross batches.")
+    mixed_precision: str = option("no", "no, bf16 or fp16.")
+    cpu: bool = option(False, "Train on the CPU although there is a GPU.")
+    checkpointing_steps: int = option(0, "Also write a checkpoint every so many optimizer steps; 0 = at the end of epochs only.")
+    resume_from_checkpoint: str | None = option(None, "A checkpoint folder, or latest: go on where the run was left.")
+    eval_batch_size: int = option(128, "Pictures encoded at once in validation.")
+    keep: str = option("best", "Weights of the finished model: best (by mAP@all on the seen hold-out) or last.")
+    report_to: str = option("none", "Tracker: none, tensorboard (extra tracking), trackio, wandb, or all that are installed.")
+
+
+def parse_options(*classes, argv: list[str] | None = None, description: str | None = None) -> tuple:
+    """Instances of the dataclasses from `[recipe.yaml] [--option value ...]`.
+
+    Raises SystemExit with a message for an unknown option, on the command line or in the recipe, naming the nearest one.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = HfArgumentParser(classes, description=description)
+    parser.add_argument("recipe", nargs="?", help="YAML file with any of the options below; the command line wins.")
+    recipe = argv[0] if argv and not argv[0].startswith("-") else None
+    if recipe is not None:
+        parser.set_defaults(**read_recipe(recipe, {f.name for c in classes for f in fields(c)}, parser.error))
+    *parsed, _ = parser.parse_args_into_dataclasses(argv, look_for_args_file=False)
+    return tuple(parsed)
+
+
+def read_recipe(path: str, known: set[str], fail) -> dict:
+    """The recipe's options; nested mappings become JSON. Calls `fail(message)` on a missing file or an unknown key."""
+    if not Path(path).is_file():
+        fail(f"no such recipe: {path}")
+    values = yaml.safe_load(Path(path).read_text()) or {}
+    for key in values.keys() - known:
+        near = difflib.get_close_matches(key, known, 1)
+        fail(f"{path}: unknown option {key!r}{f', did you mean {near[0]!r}?' if near else ''}")
+    return {key: json.dumps(value) if isinstance(value, dict) else value for key, value in values.items()}

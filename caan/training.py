@@ -1,0 +1,79 @@
+"""Parts of the training loop that train.py puts together."""
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch.utils.data import DataLoader
+
+from caan.checkpoint import publish_folder, temporary_folder
+from caan.data import Pictures, SketchPhotoPairs
+from caan.evaluation import Benchmark, evaluate
+from caan.options import DataOptions, TrainOptions
+from caan.retrievers import Retriever
+from caan.sampling import ClassBalancedSampler
+
+
+def build_accelerator(options: TrainOptions) -> Accelerator:
+    """Accelerate with the options' precision, accumulation and tracker.
+
+    Encoders carry parameters that no loss reaches (DINOv2's mask token, CLIP's last norm), so DDP has to look for them.
+    """
+    return Accelerator(
+        cpu=options.cpu,
+        mixed_precision=options.mixed_precision,
+        gradient_accumulation_steps=options.gradient_accumulation_steps,
+        log_with=None if options.report_to == "none" else options.report_to,
+        project_dir=options.output_dir,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
+def build_loader(train_split, image_processor, data: DataOptions, options: TrainOptions, num_processes: int) -> DataLoader:
+    """The P x K training loader, not yet prepared by Accelerate, which shards it in whole batches."""
+    sketches, photos = Pictures(train_split, "sketch"), Pictures(train_split, "photo")
+    sampler = ClassBalancedSampler(
+        sketches.labels.tolist(),
+        photos.labels.tolist(),
+        options.classes_per_batch,
+        options.items_per_class,
+        options.batches_per_epoch,
+        options.seed,
+        sketches.names,
+    )
+    # Every process gets the same number of batches; one that runs out early would hang the others.
+    sampler.batches_per_epoch = max(1, round(sampler.batches_per_epoch / num_processes)) * num_processes
+    return DataLoader(
+        SketchPhotoPairs(sketches, photos, image_processor, data.augment),
+        batch_size=options.classes_per_batch * options.items_per_class,
+        sampler=sampler,
+        num_workers=data.num_workers,
+        persistent_workers=data.num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def seed_step(seed: int, batch: int, rank: int) -> None:
+    """Gives batch number `batch` of the run its own random state, so that a resumed run needs no history to be equal."""
+    torch.manual_seed((seed * 1_000_003 + batch) * 1_009 + rank)
+
+
+def validate(model, image_processor, benchmark: Benchmark, options: TrainOptions, data: DataOptions, accelerator) -> float:
+    """mAP@all on the held-out items of seen classes, the only number that may select a model."""
+    retriever = Retriever("validation", accelerator.unwrap_model(model), image_processor)
+    report = evaluate(
+        retriever, benchmark, batch_size=options.eval_batch_size, num_workers=data.num_workers, accelerator=accelerator
+    )
+    return report["map_all"]
+
+
+def save_model(model, processor, folder: Path, accelerator) -> None:
+    """Writes weights, config, processors and code to `folder`, complete or not at all. Call it in every process."""
+    state_dict = accelerator.get_state_dict(model)
+    if accelerator.is_main_process:
+        temporary = temporary_folder(folder)
+        accelerator.unwrap_model(model).save_pretrained(temporary, state_dict=state_dict)
+        processor.save_pretrained(temporary)
+        publish_folder(temporary, folder)
+    accelerator.wait_for_everyone()

@@ -1,0 +1,121 @@
+"""Train a CAAN.
+
+    python train.py recipes/openmoji.yaml                                     # one process
+    accelerate launch train.py recipes/openmoji.yaml --output_dir outputs/a   # as `accelerate config` says
+    torchrun --nproc_per_node 2 train.py recipes/openmoji.yaml --cpu          # two processes without a GPU
+    python train.py recipes/openmoji.yaml --resume_from_checkpoint latest     # go on after a stop
+
+The result is a folder in the form of a Hub repository, which `AutoModel.from_pretrained` loads.
+"""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+from accelerate import skip_first_batches
+from accelerate.utils import set_seed
+from tqdm.auto import tqdm
+
+import dataset_scripts
+from caan.building import build_model, build_optimizer, build_schedule
+from caan.card import write_card
+from caan.checkpoint import TrainerState, latest_checkpoint, load_checkpoint, publish_files, save_checkpoint
+from caan.evaluation import command_line, make_benchmark
+from caan.options import DataOptions, ModelOptions, TrainOptions, parse_options
+from caan.text import DescriptionSource, collect_descriptions, tokenize_descriptions
+from caan.training import build_accelerator, build_loader, save_model, seed_step, validate
+
+# --- options
+model_options, data_options, options = parse_options(ModelOptions, DataOptions, TrainOptions, description=__doc__)
+accelerator = build_accelerator(options)
+set_seed(options.seed)
+output = Path(options.output_dir)
+checkpoints = output / "checkpoints"
+
+# --- data: the first process builds, the others read its cache
+with accelerator.main_process_first():
+    splits = dataset_scripts.load(
+        data_options.dataset, data_options.dataset_config, data_options.data_dir, **data_options.builder_options()
+    )
+train_split = splits["train"]
+names = train_split.features["label"].names
+descriptions = collect_descriptions(train_split["label"], train_split["descriptions"], names)
+
+# --- model
+model, processor = build_model(model_options, [s for sentences in descriptions.values() for s in sentences])
+image_processor = getattr(processor, "image_processor", processor)
+model.to(accelerator.device).train()
+if model_options.activation_checkpointing:
+    model.activation_checkpointing_enable()
+text = None
+if model.config.use_text:
+    tokens = tokenize_descriptions(processor.tokenizer, descriptions, model.config.max_description_tokens)
+    text = DescriptionSource(model, tokens, data_options.sentences_per_step)
+
+# --- optimisation
+loader = build_loader(train_split, image_processor, data_options, options, accelerator.num_processes)
+sampler = loader.sampler
+optimizer = build_optimizer(model, options)
+model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+steps_per_epoch = math.ceil(len(loader) / options.gradient_accumulation_steps)
+schedule = build_schedule(optimizer, options, steps_per_epoch * options.num_epochs)
+accelerator.register_for_checkpointing(schedule)  # not prepared: Accelerate would step it once a process
+if options.report_to != "none":
+    accelerator.init_trackers("caan", config={**asdict(model_options), **asdict(data_options), **asdict(options)})
+
+# --- resume
+state = TrainerState()
+if options.resume_from_checkpoint:
+    latest = options.resume_from_checkpoint == "latest"
+    folder = latest_checkpoint(checkpoints) if latest else Path(options.resume_from_checkpoint)
+    if folder is not None:
+        state = load_checkpoint(accelerator, folder)
+    accelerator.print(f"resuming at step {state.step} from {folder}" if folder else "no checkpoint yet: starting anew")
+
+# --- loop
+benchmark = make_benchmark(splits, "validation")
+bar = tqdm(total=steps_per_epoch * options.num_epochs, initial=state.step, desc="training", disable=not accelerator.is_main_process)
+for epoch in range(state.epoch, options.num_epochs):
+    sampler.set_epoch(epoch)
+    model.train()
+    batches = skip_first_batches(loader, state.batches) if state.batches else loader
+    for batch in batches:
+        seed_step(options.seed, epoch * len(loader) + state.batches, accelerator.process_index)
+        with accelerator.accumulate(model):
+            result = model(**batch, **(text.step_inputs() if text else {}))
+            accelerator.backward(result.loss)
+            if accelerator.sync_gradients and options.max_grad_norm:
+                accelerator.clip_grad_norm_(model.parameters(), options.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+        state.batches += 1
+        if not accelerator.sync_gradients:
+            continue
+        schedule.step()
+        state.step += 1
+        losses = {name: value.item() for name, value in result.items() if name.startswith("loss")}
+        bar.update()
+        bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
+        accelerator.log({f"train/{k}": v for k, v in losses.items()} | {"train/lr": schedule.get_last_lr()[0]}, step=state.step)
+        if options.checkpointing_steps and state.step % options.checkpointing_steps == 0 and state.batches < len(loader):
+            save_checkpoint(accelerator, checkpoints, state)
+    metric = validate(model, image_processor, benchmark, options, data_options, accelerator)
+    accelerator.log({"validation/map_all": metric}, step=state.step)
+    if accelerator.is_main_process:
+        bar.write(f"epoch {epoch + 1}/{options.num_epochs}: validation mAP@all {metric:.4f} on seen classes")
+    state.epoch, state.batches = epoch + 1, 0
+    if metric > state.best_metric:
+        state.best_metric, state.best_folder = metric, f"best_epoch_{epoch + 1:04d}"
+        save_model(model, processor, checkpoints / state.best_folder, accelerator)
+    save_checkpoint(accelerator, checkpoints, state)
+bar.close()
+
+# --- the end product, as it would lie on the Hub
+if options.keep == "last":
+    state.best_folder = "last"
+    save_model(model, processor, checkpoints / state.best_folder, accelerator)
+if accelerator.is_main_process:
+    publish_files(checkpoints / state.best_folder, output)
+    write_card(output, train_split, model_options, data_options, options, state, command_line())
+    print(f"The model is in {output}. Load it with AutoModel.from_pretrained({str(output)!r}, trust_remote_code=True).")
+accelerator.end_training()
