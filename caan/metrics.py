@@ -205,8 +205,7 @@ def _score_chunks(queries: Tensor, gallery: Tensor, similarity: str, chunk_size:
     for chunk in queries.split(chunk_size):
         chunk = chunk.to(device, torch.float64)
         if similarity == "euclidean":
-            # always by matrix product: by itself cdist takes another formula for few rows, and chunks would differ
-            yield -torch.cdist(chunk, gallery, compute_mode="use_mm_for_euclid_dist").float()
+            yield -torch.cdist(chunk, gallery).float()
         else:
             chunk = normalize(chunk) if similarity == "cosine" else chunk
             yield (chunk @ gallery.T).float()
