@@ -25,7 +25,7 @@ class CrossAttention(nn.Module):
         self.output = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, tokens, context, context_mask=None, output_attentions=False):
-        """tokens (batch, n, d), context (batch, m, d), context_mask (batch, m), True = real -> (batch, n, d), weights or None."""
+        """tokens (batch, n, d), context (batch, m, d), context_mask (batch, m), True = real -> (batch, n, d), weights."""
         query, key, value = (
             layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (batch, heads, n or m, d / heads)
             for layer, x in ((self.query, tokens), (self.key, context), (self.value, context))

@@ -11,6 +11,15 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+POSITIVE = (
+    "hidden_size",
+    "max_description_tokens",
+    "num_attention_heads",
+    "intermediate_size",
+    "num_relation_tokens",
+    "relation_hidden_size",
+)
+
 
 @strict
 class CAANConfig(PreTrainedConfig):
@@ -75,17 +84,37 @@ class CAANConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Part of the `@strict` validation: values that cannot work together are refused by name."""
+        ranges = {
+            "at least 1": (lambda value: value >= 1, POSITIVE),
+            "at least 0": (lambda value: value >= 0, ("num_alignment_layers", "lambda_tri", "lambda_rn", "lambda_text")),
+            "above 0": (lambda value: value > 0, ("text_temperature",)),
+            "in [0, 1)": (lambda value: 0 <= value < 1, ("text_dropout", "alignment_dropout")),
+            "in [0, 2]": (lambda value: 0 <= value <= 2, ("margin",)),
+        }
+        for range_name, (holds, fields) in ranges.items():
+            for name in fields:
+                if not holds(getattr(self, name)):
+                    raise ValueError(f"{name} must be {range_name}, got {getattr(self, name)}.")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({self.num_attention_heads})."
             )
         if round(self.num_relation_tokens**0.5) ** 2 != self.num_relation_tokens:
             raise ValueError(f"num_relation_tokens must be a square number such as 49, got {self.num_relation_tokens}.")
-        if not 0 <= self.text_dropout < 1:
-            raise ValueError(f"text_dropout must lie in [0, 1), got {self.text_dropout}.")
-        negative = [name for name in ("lambda_tri", "lambda_rn", "lambda_text", "margin") if getattr(self, name) < 0]
-        if negative:
-            raise ValueError(f"{', '.join(negative)} must not be negative.")
+        readable = getattr(self.text_config, "max_position_embeddings", None)
+        if readable is not None and self.max_description_tokens > readable:
+            raise ValueError(
+                f"max_description_tokens ({self.max_description_tokens}) is more than the text encoder reads "
+                f"(max_position_embeddings = {readable})."
+            )
+
+    def to_diff_dict(self):
+        """What is saved. The encoders' origin is left out, as transformers does with the config's own: it may be a path of
+        the machine that trained."""
+        output = super().to_diff_dict()
+        for name in self.sub_configs:
+            output[name].pop("_name_or_path", None)
+        return output
 
 
 CAANConfig.register_for_auto_class()

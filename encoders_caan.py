@@ -1,6 +1,7 @@
 """Feature Extraction Module of CAAN: any transformers or timm backbone as a tower that gives one global and N local tokens."""
 
 import inspect
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -18,35 +19,70 @@ class VisualTokens(NamedTuple):
     grid: tuple[int, int]  # height and width of the token grid
 
 
+def join(tokens: VisualTokens) -> torch.Tensor:
+    """Global and local tokens as one sequence (batch, 1 + tokens, hidden_size)."""
+    return torch.cat([tokens.global_token[:, None], tokens.local_tokens], dim=1)
+
+
+def select(tokens: VisualTokens, rows: torch.Tensor) -> VisualTokens:
+    """The tokens of some rows of the batch."""
+    return VisualTokens(tokens.global_token[rows], tokens.local_tokens[rows], tokens.grid)
+
+
 def build_encoder(config):
-    """A bare encoder with random weights from a transformers config, without the pooling head that nothing here would use."""
+    """A bare encoder with random weights from a transformers config, without the pooling head that nothing here would use.
+
+    Its dtype is torch's default and not the config's, which for a half-precision checkpoint would leave one half of the
+    model in float16 and the other in float32.
+    """
+    dtype = torch.get_default_dtype()
     try:
-        return AutoModel.from_config(config, add_pooling_layer=False)
+        return AutoModel.from_config(config, add_pooling_layer=False, dtype=dtype)
     except TypeError:  # the architecture has no such switch
-        return AutoModel.from_config(config)
+        return AutoModel.from_config(config, dtype=dtype)
 
 
 def encoder_width(encoder) -> int:
-    """Channels of the encoder's last hidden state. Raises ValueError for an architecture that does not say."""
+    """Channels of the encoder's last hidden state. Raises ValueError for an architecture that does not say or reads text."""
     if hasattr(encoder, "timm_model"):
         return encoder.timm_model.num_features
     config = encoder.config
     width = getattr(config, "hidden_size", None) or (getattr(config, "hidden_sizes", None) or [None])[-1]
-    if width is None:
+    if width is None or encoder.main_input_name != "pixel_values":
         raise ValueError(
-            f"Cannot tell the feature width of a {type(config).__name__} ({config.model_type}): it is no vision backbone that "
-            "CAAN knows. Use a ViT-like or CNN transformers config, or TimmWrapperConfig(architecture=...) for a timm model."
+            f"A {type(config).__name__} ({config.model_type}) is no vision backbone that CAAN knows. Use a ViT-like or CNN "
+            "transformers config (ViTConfig, CLIPVisionConfig, ...), or TimmWrapperConfig(architecture=...) for timm."
         )
     return width
 
 
-def count_prefix_tokens(encoder) -> int:
-    """Tokens before the local ones: class token, registers, distillation token."""
-    if hasattr(encoder, "timm_model"):
-        return getattr(encoder.timm_model, "num_prefix_tokens", 0)
+def count_prefix_tokens(encoder) -> tuple[int, bool]:
+    """Tokens before the local ones (class token, registers, distillation token), and whether the first is a class token."""
     names = {name.rsplit(".", 1)[-1] for name, _ in encoder.named_parameters()}
-    extra = getattr(encoder.config, "num_register_tokens", 0) + ("distillation_token" in names)
-    return extra + any(name in names for name in CLASS_TOKEN_NAMES)
+    has_class_token = any(name in names for name in CLASS_TOKEN_NAMES)
+    if hasattr(encoder, "timm_model"):
+        return getattr(encoder.timm_model, "num_prefix_tokens", int(has_class_token)), has_class_token
+    registers = getattr(encoder.config, "num_register_tokens", 0)
+    return has_class_token + registers + ("distillation_token" in names), has_class_token
+
+
+def token_grid(num_tokens: int, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of `num_tokens` tokens: the grid that some patch size cuts out of a height x width image.
+
+    Sides that are no multiple of the patch are cut off or padded, so rows / columns need not be height / width. Either way
+    both counts grow as the patch shrinks, so that no two grids of one image have the same number of tokens.
+
+    Raises:
+        ValueError: no patch size gives that many tokens.
+    """
+    for rows in (n for n in range(1, num_tokens + 1) if num_tokens % n == 0):
+        columns = num_tokens // rows
+        if max(height / (rows + 1), width / (columns + 1)) < min(height / rows, width / columns):  # cut off
+            return rows, columns
+        above = (height / (rows - 1) if rows > 1 else inf, width / (columns - 1) if columns > 1 else inf)
+        if max(height / rows, width / columns) < min(above):  # padded
+            return rows, columns
+    raise ValueError(f"{num_tokens} local tokens do not form a grid over a {height}x{width} image.")
 
 
 class VisionTower(nn.Module):
@@ -60,11 +96,13 @@ class VisionTower(nn.Module):
         super().__init__()
         self.encoder = build_encoder(config.vision_config)
         self.projection = nn.Linear(encoder_width(self.encoder), config.hidden_size)
-        self.num_prefix_tokens = count_prefix_tokens(self.encoder)
-        self.pooling = config.pooling
+        self.num_prefix_tokens, has_class_token = count_prefix_tokens(self.encoder)
+        self.use_class_token = config.pooling == "token" and has_class_token
         self.channels_last = getattr(getattr(self.encoder, "timm_model", None), "output_fmt", "NCHW") == "NHWC"
+        self.can_interpolate = "interpolate_pos_encoding" in inspect.signature(self.encoder.forward).parameters
 
     def forward(self, pixel_values) -> VisualTokens:
+        pixel_values = pixel_values.to(self.encoder.dtype)  # some encoders cast, others refuse
         features = self.encoder(pixel_values, **self._position_options(pixel_values)).last_hidden_state
         if features.ndim == 4:  # feature map, (batch, c, h, w) or (batch, h, w, c)
             if self.channels_last:
@@ -72,24 +110,14 @@ class VisionTower(nn.Module):
             grid = tuple(features.shape[-2:])
             features = features.flatten(2).transpose(1, 2)  # (batch, h * w, c)
         else:
-            grid = self._token_grid(features.shape[1] - self.num_prefix_tokens, pixel_values)
+            grid = token_grid(features.shape[1] - self.num_prefix_tokens, *pixel_values.shape[-2:])
         tokens = self.projection(features)
         prefix, local_tokens = tokens.split([tokens.shape[1] - grid[0] * grid[1], grid[0] * grid[1]], dim=1)
-        use_class_token = self.pooling == "token" and self.num_prefix_tokens and prefix.shape[1]
-        return VisualTokens(prefix[:, 0] if use_class_token else local_tokens.mean(dim=1), local_tokens, grid)
+        return VisualTokens(prefix[:, 0] if self.use_class_token else local_tokens.mean(dim=1), local_tokens, grid)
 
     def _position_options(self, pixel_values) -> dict:
         """ViT and its kin refuse a size other than the trained one unless told to interpolate their positions."""
         trained = getattr(self.encoder.config, "image_size", None)
-        takes_option = "interpolate_pos_encoding" in inspect.signature(self.encoder.forward).parameters
-        differs = isinstance(trained, int) and tuple(pixel_values.shape[-2:]) != (trained, trained)
-        return {"interpolate_pos_encoding": True} if takes_option and differs else {}
-
-    @staticmethod
-    def _token_grid(num_tokens, pixel_values) -> tuple[int, int]:
-        """Height and width of `num_tokens` tokens laid over an image of the batch's aspect ratio."""
-        height, width = pixel_values.shape[-2:]
-        rows = round((num_tokens * height / width) ** 0.5)
-        if rows * (num_tokens // rows) != num_tokens:
-            raise ValueError(f"{num_tokens} local tokens do not form a grid over a {height}x{width} image.")
-        return rows, num_tokens // rows
+        trained = (trained, trained) if isinstance(trained, int) else trained
+        differs = trained is not None and tuple(pixel_values.shape[-2:]) != tuple(trained)
+        return {"interpolate_pos_encoding": True} if self.can_interpolate and differs else {}

@@ -21,13 +21,15 @@ from transformers.utils.generic import can_return_tuple
 try:  # as a module of the Hub repository
     from .alignment_caan import CrossModalAlignment, RelationNetwork
     from .configuration_caan import CAANConfig
-    from .encoders_caan import VisionTower, VisualTokens, build_encoder
+    from .encoders_caan import VisionTower, VisualTokens, build_encoder, join, select
     from .losses_caan import mine_triplets, relation_loss, text_contrastive_loss, triplet_loss
 except ImportError:  # as installed modules
     from alignment_caan import CrossModalAlignment, RelationNetwork
     from configuration_caan import CAANConfig
-    from encoders_caan import VisionTower, VisualTokens, build_encoder
+    from encoders_caan import VisionTower, VisualTokens, build_encoder, join, select
     from losses_caan import mine_triplets, relation_loss, text_contrastive_loss, triplet_loss
+
+TEXT_MODULES = ("text_encoder", "text_projection", "sketch_alignment", "image_alignment")
 
 
 @dataclass
@@ -91,6 +93,8 @@ class CAANModel(PreTrainedModel):
             text: Hub id or folder of a text encoder; `None` builds the model without text (`use_text=False`).
             config_kwargs: fields of `CAANConfig`.
         """
+        if text is None and config_kwargs.get("use_text"):
+            raise ValueError("use_text=True needs a text encoder: give text, a Hub id or a folder.")
         vision_model = AutoModel.from_pretrained(vision, dtype=torch.float32)
         text_model = None if text is None else AutoModel.from_pretrained(text, dtype=torch.float32)
         config = cls.config_class(
@@ -122,7 +126,10 @@ class CAANModel(PreTrainedModel):
         super()._set_gradient_checkpointing(enable, *args, **kwargs)
         for module in self.modules():
             if hasattr(module, "timm_model"):  # timm has a switch of its own, which super() does not know
-                module._set_gradient_checkpointing(enable)
+                if module.supports_gradient_checkpointing:
+                    module._set_gradient_checkpointing(enable)
+                elif enable:
+                    raise ValueError(f"timm's {module.config.architecture} does not support activation checkpointing.")
 
     # ------------------------------------------------------------------------------------------------ inference
 
@@ -157,11 +164,13 @@ class CAANModel(PreTrainedModel):
 
     def for_inference(self) -> "CAANModel":
         """A model without text encoder and alignment that shares this one's weights: what retrieval needs, and no more."""
-        config = copy.deepcopy(self.config)
-        config.use_text = False
-        model = type(self)(config).to(dtype=self.dtype)
-        kept = set(model.state_dict())
-        model.load_state_dict({name: w for name, w in self.state_dict().items() if name in kept}, assign=True)
+        # The tensors are new over the same memory, so that casting or moving the copy leaves this model as it is.
+        shared = {id(b): b.detach() for b in self.buffers()}
+        shared |= {id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad) for p in self.parameters()}
+        model = copy.deepcopy(self, shared)
+        for name in TEXT_MODULES if self.config.use_text else ():
+            delattr(model, name)
+        model.config.use_text = False
         return model.eval()
 
     # ------------------------------------------------------------------------------------------------- training
@@ -175,6 +184,11 @@ class CAANModel(PreTrainedModel):
         Returns:
             Features (classes, sentences * length, text width) and mask (classes, sentences * length), True = real token.
         """
+        if input_ids.ndim != 3 or attention_mask is None:
+            raise ValueError(
+                "Descriptions are input_ids and attention_mask of (classes, sentences, length); input_ids are "
+                f"{tuple(input_ids.shape)}{', attention_mask is missing' if attention_mask is None else ''}."
+            )
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_text_encoder):
             hidden = self.text_encoder(
                 input_ids=input_ids.flatten(0, 1), attention_mask=attention_mask.flatten(0, 1)
@@ -210,29 +224,35 @@ class CAANModel(PreTrainedModel):
         sketches = None if sketch_pixel_values is None else self.encode(sketch_pixel_values, "sketch")
         if photos is None and sketches is None:
             raise ValueError("Give pixel_values (photos), sketch_pixel_values, or both.")
-        output = CAANOutput()
+        if output_attentions and (labels is None or not self.config.use_text):
+            raise ValueError("output_attentions needs labels and a model with text (use_text=True).")
+        output = {}
         if photos is not None:
-            output.last_hidden_state = join(photos)
-            output.image_embeds = F.normalize(photos.global_token, dim=-1)
-            output.pooler_output = output.image_embeds
+            output["last_hidden_state"] = join(photos)
+            output["image_embeds"] = output["pooler_output"] = F.normalize(photos.global_token, dim=-1)
         if sketches is not None:
-            output.sketch_embeds = F.normalize(sketches.global_token, dim=-1)
-        if labels is None:
-            return output
-        if photos is None or sketches is None or len(photos.global_token) != len(sketches.global_token):
-            raise ValueError("With labels, give as many photos as sketches; row i of both is of class labels[i].")
-        if self.config.use_text and text_features is None and input_ids is not None:
+            output["sketch_embeds"] = F.normalize(sketches.global_token, dim=-1)
+        if labels is not None:
+            if photos is None or sketches is None or not len(photos[0]) == len(sketches[0]) == len(labels):
+                raise ValueError("With labels, give as many photos as sketches; row i of both is of class labels[i].")
+            text = self._read_text(input_ids, attention_mask, text_features, text_mask) if self.config.use_text else None
+            output.update(self._losses(sketches, photos, labels, text))
+            if output_attentions:
+                words, mask = text[0][labels], text[1][labels]
+                output["sketch_text_attentions"] = self.sketch_alignment(join(sketches), words, mask, True)[1]
+                output["image_text_attentions"] = self.image_alignment(join(photos), words, mask, True)[1]
+        return CAANOutput(**output)  # built at once: its order is that of the fields, the loss first
+
+    def _read_text(self, input_ids, attention_mask, text_features, text_mask) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens of all classes in the common space (classes, tokens, hidden_size), and their mask."""
+        if text_features is None and input_ids is not None:
             text_features, text_mask = self.encode_descriptions(input_ids, attention_mask)
-        text = None
-        if self.config.use_text and text_features is not None:
-            text = (self.text_projection(text_features), text_mask)
-        for name, value in self._losses(sketches, photos, labels, text).items():
-            output[name] = value
-        if output_attentions and text is not None:
-            words, mask = text[0][labels], text[1][labels]
-            output.sketch_text_attentions = self.sketch_alignment(join(sketches), words, mask, True)[1]
-            output.image_text_attentions = self.image_alignment(join(photos), words, mask, True)[1]
-        return output
+        if text_features is None or text_mask is None:
+            raise ValueError(
+                "This model learns with text: give input_ids and attention_mask, or text_features and text_mask. "
+                "To train without, set use_text=False."
+            )
+        return self.text_projection(text_features.to(self.dtype)), text_mask.bool()
 
     def _losses(self, sketches, photos, labels, text) -> dict:
         """The weighted sum and its parts. `text` is (projected tokens, mask) of all classes, or None."""
@@ -248,7 +268,7 @@ class CAANModel(PreTrainedModel):
         }
         loss = config.lambda_tri * parts["loss_tri"] + config.lambda_rn * parts["loss_rn"]
         if config.lambda_text > 0 and text is not None:
-            share = text[1].to(text[0].dtype) / text[1].sum(dim=1, keepdim=True)
+            share = text[1].to(text[0].dtype) / text[1].sum(dim=1, keepdim=True).clamp(min=1)
             prototypes = (text[0] * share[..., None]).sum(dim=1)  # (classes, hidden_size)
             contrast = [
                 text_contrastive_loss(x.global_token, prototypes, labels, config.text_temperature) for x in (sketches, photos)
@@ -270,16 +290,6 @@ class CAANModel(PreTrainedModel):
             self.relation_network.reduce(x.local_tokens, x.grid) for x in (anchor, positive, negative)
         )
         return relation_loss(self.score_pairs(anchor, positive), self.score_pairs(anchor, negative))
-
-
-def join(tokens: VisualTokens) -> torch.Tensor:
-    """Global and local tokens as one sequence (batch, 1 + tokens, hidden_size)."""
-    return torch.cat([tokens.global_token[:, None], tokens.local_tokens], dim=1)
-
-
-def select(tokens: VisualTokens, rows: torch.Tensor) -> VisualTokens:
-    """The tokens of some rows of the batch."""
-    return VisualTokens(tokens.global_token[rows], tokens.local_tokens[rows], tokens.grid)
 
 
 CAANModel.register_for_auto_class("AutoModel")

@@ -6,9 +6,10 @@ place of the drawing do not matter. A photo is resized to the square, its aspect
 
 import os
 from io import BytesIO
+from urllib.request import Request, urlopen
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from transformers import AutoImageProcessor, AutoProcessor, ProcessorMixin
 from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import PILImageResampling, is_valid_image
@@ -23,41 +24,74 @@ MODALITIES = ("sketch", "photo")
 
 
 def open_image(source) -> Image.Image:
-    """The decoded picture at a path, http(s) URL or in bytes; a PIL image passes through.
+    """The decoded picture at a path, http(s) URL or in bytes, or of a PIL image, which may not have been read yet.
 
     Raises:
         ValueError: naming the file, where it is absent, no picture, truncated, or too large to be one (decompression bomb).
     """
     if isinstance(source, Image.Image):
-        return source
-    name = f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)
+        name = getattr(source, "filename", None) or "<PIL image>"
+    else:
+        name = f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)
     try:
-        if isinstance(source, bytes):
+        if isinstance(source, Image.Image):
+            image = source
+        elif isinstance(source, bytes):
             image = Image.open(BytesIO(source))
         elif name.startswith(("http://", "https://")):
-            import httpx  # comes with huggingface_hub
-
-            image = Image.open(BytesIO(httpx.get(name, follow_redirects=True, timeout=30).raise_for_status().content))
+            request = Request(name, headers={"User-Agent": "caan"})  # some servers refuse Python's own name
+            with urlopen(request, timeout=30) as response:
+                image = Image.open(BytesIO(response.read()))
         else:
             image = Image.open(name)
         image.load()
     except FileNotFoundError as error:
         raise ValueError(f"No such image file: {name}") from error
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, RuntimeError) as error:
+    except Exception as error:  # a broken file raises whatever its decoder comes upon: zlib, struct, index errors, ...
         raise ValueError(f"Cannot read the image {name}: {error}. Repair or remove the file.") from error
-    image.filename = name
+    if image is not source:
+        image.filename = name
     return image
+
+
+def array_to_image(array) -> Image.Image:
+    """An array or tensor (h, w), (h, w, c) or (c, h, w) of 1 to 4 channels, of any number type, as a picture of 8 bits."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+        array = array.float() if array.is_floating_point() else array  # numpy has no bfloat16
+    pixels = np.asarray(array)
+    channels = range(1, 5)
+    if pixels.ndim == 3 and pixels.shape[0] in channels and pixels.shape[-1] not in channels:
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.dtype.kind not in "buif" or pixels.ndim not in (2, 3) or pixels.ndim == 3 and pixels.shape[-1] not in channels:
+        raise ValueError(f"a {type(array).__name__} of shape {pixels.shape} and type {pixels.dtype} is no image.")
+    if not pixels.size:
+        raise ValueError(f"an image of shape {pixels.shape} has no pixels.")
+    pixels = to_8_bits(pixels)
+    return Image.fromarray(pixels.squeeze(-1) if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
+
+
+def to_8_bits(pixels: np.ndarray) -> np.ndarray:
+    """Pixels of any number type as uint8. White is told by the largest value: 1 (floats and booleans), 255, or 65535.
+
+    Floats up to 2 still mean white = 1, since resizing overshoots; negative and larger values are clipped.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    pixels, fractional = np.nan_to_num(pixels.astype(np.float32)), pixels.dtype.kind in "bf"
+    peak = pixels.max(initial=0)
+    white = 1 if fractional and peak <= 2 else 255 if peak <= 255 else 65535
+    return (pixels.clip(0, white) * (255 / white)).round().astype(np.uint8)
 
 
 def flatten_image(image: Image.Image) -> Image.Image:
     """Any mode to upright 8-bit RGB: EXIF rotation applied, transparency on white, 16-bit and float scaled to 8 bits."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        pixels = np.asarray(image, dtype=np.float32)
-        peak = pixels.max(initial=0)
-        full = 1 if peak <= 1 and image.mode == "F" else 255 if peak <= 255 else 65535
-        return Image.fromarray((pixels.clip(0, full) * (255 / full)).round().astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        return Image.fromarray(to_8_bits(np.asarray(image))).convert("RGB")
+    if image.mode == "La":  # premultiplied: PIL has no direct way to RGBA
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
@@ -128,7 +162,8 @@ class CAANImageProcessor(PilBackend):
         modality = modality or self.modality
         if modality not in MODALITIES:
             raise ValueError(f'modality must be "sketch" or "photo", got {modality!r}.')
-        image = flatten_image(open_image(image) if isinstance(image, (str, os.PathLike, bytes)) else as_pil(image))
+        readable = isinstance(image, (str, os.PathLike, bytes, Image.Image))
+        image = flatten_image(open_image(image) if readable else array_to_image(image))
         if modality == "photo":
             return image
         threshold = self.ink_threshold if ink_threshold is None else ink_threshold
@@ -138,36 +173,27 @@ class CAANImageProcessor(PilBackend):
         """One picture as (3, height, width) uint8, before resizing."""
         return np.asarray(self.prepare(image, modality, ink_threshold, ink_padding)).transpose(2, 0, 1)
 
+    def fetch_images(self, images):
+        """Paths and URLs stay what they are until `prepare`: the stock loader would turn transparent ground black."""
+        return images
+
+    def _prepare_images_structure(self, images, expected_ndims: int = 3):
+        """One image or several as a flat list."""
+        if isinstance(images, (str, os.PathLike, bytes)) or is_valid_image(images) and getattr(images, "ndim", 3) <= 3:
+            return [images]
+        return list(images)
+
     def _prepare_image_like_inputs(self, images, *args, **kwargs):
-        images = self._prepare_images_structure(images)
         prepared = []
-        for position, image in enumerate(images):
+        for position, image in enumerate(self._prepare_images_structure(images)):
             try:
                 prepared.append(self.process_image(image, *args, **kwargs))
             except ValueError as error:
                 name = getattr(image, "filename", None) or (image if isinstance(image, (str, os.PathLike)) else None)
                 raise ValueError(f"Image {position} of the batch{f' ({name})' if name else ''}: {error}") from error
+        if not prepared:
+            raise ValueError("There is no image in the batch.")
         return prepared
-
-    def _prepare_images_structure(self, images, expected_ndims: int = 3):
-        """A flat list; paths stay paths, since the stock loader would turn transparent ground black."""
-        if isinstance(images, (str, os.PathLike, bytes)) or is_valid_image(images) and getattr(images, "ndim", 3) <= 3:
-            return [images]
-        return list(images)
-
-
-def as_pil(image) -> Image.Image:
-    """A PIL image, or an array or tensor (h, w), (h, w, c) or (c, h, w), uint8 or float in [0, 1], as a PIL image."""
-    if isinstance(image, Image.Image):
-        return image
-    pixels = np.asarray(image.detach().cpu() if hasattr(image, "detach") else image)
-    if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and pixels.shape[-1] not in (1, 3, 4):
-        pixels = pixels.transpose(1, 2, 0)
-    if pixels.ndim not in (2, 3):
-        raise ValueError(f"an image has 2 or 3 axes, got shape {pixels.shape}")
-    if np.issubdtype(pixels.dtype, np.floating):
-        pixels = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
-    return Image.fromarray(pixels.squeeze(-1) if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
 
 
 class CAANProcessorKwargs(ProcessingKwargs, total=False):

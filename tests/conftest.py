@@ -1,0 +1,14 @@
+"""What every test needs before torch and transformers are imported: no network, no writing outside, few threads."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+HOME = tempfile.mkdtemp(prefix="caan-tests-")
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+os.environ["HF_HOME"] = HOME
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
