@@ -72,6 +72,6 @@ def describe_config(config: ZeroShotConfig, check: FolderReport, splits: dict[st
             for name, r in splits.items()
         ],
         "unseen": config.split.unseen,
-        "missing": [name for name in config.split.classes if name in missing],
+        "missing": sorted(missing),
         "corrupt": check.corrupt + [file for r in splits.values() for file in r.corrupt],
     }

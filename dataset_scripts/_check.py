@@ -98,15 +98,17 @@ def _check_classes(report: FolderReport, listing: Listing, split: ZeroShotSplit)
     for modality in ("sketch", "photo"):
         present = {part.label for part in listing.classes if part.source.modality == modality and part.files}
         report.missing[modality] = [name for name in split.classes if name not in present]
-    unseen = set(split.unseen)
-    sides = {"classes": report.missing["sketch"]}
-    if report.missing["sketch"] != report.missing["photo"]:
-        sides = {f"classes without a {modality}": names for modality, names in report.missing.items()}
-    for what, names in sides.items():
+    sketchless, photoless = (set(report.missing[modality]) for modality in ("sketch", "photo"))
+    groups = {
+        "missing classes": sketchless & photoless,
+        "classes without a sketch": sketchless - photoless,
+        "classes without a photo": photoless - sketchless,
+    }
+    for what, names in groups.items():
         if names:
-            count = sum(name in unseen for name in names)
+            count = len(names & set(split.unseen))
             report.lines.append(
-                f"  missing {what} ({len(names)}; {count} of the {len(unseen)} unseen): {', '.join(sorted(names))}"
+                f"  {what} ({len(names)}; {count} of the {len(split.unseen)} unseen): {', '.join(sorted(names))}"
             )
 
 

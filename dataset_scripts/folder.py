@@ -3,7 +3,8 @@
     from dataset_scripts import load
     splits = load("folder", data_dir="my_data", unseen=["teapot", "swan"])
 
-    load_dataset("dataset_scripts/folder.py", data_dir="my_data", trust_remote_code=True)  # datasets < 4, with this package installed
+    # or, with datasets < 4 and this package installed:
+    load_dataset("dataset_scripts/folder.py", data_dir="my_data", trust_remote_code=True)
 
     python -m dataset_scripts.folder --data_dir my_data  # folder check and split sizes
 
@@ -27,13 +28,13 @@ UNSEEN_SHARE = 0.2
 
 FOLDER = Benchmark(
     name="folder",
-    title="Folder",
+    title="Own sketches and photos",
     sources=(
         Source("sketches", "sketch", ("sketch", "sketches")),
         Source("photos", "photo", ("photo", "photos", "image", "images")),
     ),
     validation_sketches=50,
-    home="your own pictures, one folder a class",
+    home="Your own pictures, one folder a class",
     license_note="Rights stay with the owners of the pictures.",
 )
 
@@ -100,7 +101,7 @@ class Folder(ZeroShotBuilder):
     """A folder of sketches and photos."""
 
     BUILDER_CONFIG_CLASS = FolderConfig
-    BUILDER_CONFIGS = [FolderConfig(name="default", description="seen and unseen classes of a folder")]
+    BUILDER_CONFIGS = [FolderConfig(name="default", description="Seen and unseen classes of a folder")]
     DEFAULT_CONFIG_NAME = "default"
 
 

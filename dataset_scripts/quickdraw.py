@@ -3,7 +3,8 @@
     from dataset_scripts import load
     splits = load("quickdraw", data_dir="QuickDraw")
 
-    load_dataset("dataset_scripts/quickdraw.py", "80_30", data_dir="QuickDraw", trust_remote_code=True)  # datasets < 4, package installed
+    # or, with datasets < 4 and this package installed:
+    load_dataset("dataset_scripts/quickdraw.py", "80_30", data_dir="QuickDraw", trust_remote_code=True)
 
     python -m dataset_scripts.quickdraw --data_dir QuickDraw --allow_partial  # folder check and split sizes
 

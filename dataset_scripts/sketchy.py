@@ -3,7 +3,8 @@
     from dataset_scripts import load
     splits = load("sketchy", config="104_21", data_dir="Sketchy")
 
-    load_dataset("dataset_scripts/sketchy.py", "104_21", data_dir="Sketchy", trust_remote_code=True)  # datasets < 4, package installed
+    # or, with datasets < 4 and this package installed:
+    load_dataset("dataset_scripts/sketchy.py", "104_21", data_dir="Sketchy", trust_remote_code=True)
 
     python -m dataset_scripts.sketchy --data_dir Sketchy --config 104_21 --allow_partial  # folder check and split sizes
 

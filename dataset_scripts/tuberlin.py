@@ -3,7 +3,8 @@
     from dataset_scripts import load
     splits = load("tuberlin", config="220_30", data_dir="TUBerlin")
 
-    load_dataset("dataset_scripts/tuberlin.py", "220_30", data_dir="TUBerlin", trust_remote_code=True)  # datasets < 4, package installed
+    # or, with datasets < 4 and this package installed:
+    load_dataset("dataset_scripts/tuberlin.py", "220_30", data_dir="TUBerlin", trust_remote_code=True)
 
     python -m dataset_scripts.tuberlin --data_dir TUBerlin --allow_partial  # folder check and split sizes
 
