@@ -35,7 +35,8 @@ def mine_triplets(sketches, photos, labels, mining="batch_hard"):
 def triplet_loss(anchor, positive, negative, margin):
     """L_tri: mean of max(0, |a - p| - |a - n| + margin) over unit vectors. Three (batch, d) tensors -> scalar."""
     anchor, positive, negative = (F.normalize(x.float(), dim=-1) for x in (anchor, positive, negative))
-    return F.triplet_margin_loss(anchor, positive, negative, margin=margin)
+    # F.triplet_margin_loss is the same, but refuses a margin of 0.
+    return (F.pairwise_distance(anchor, positive) - F.pairwise_distance(anchor, negative) + margin).relu().mean()
 
 
 def relation_loss(positive_scores, negative_scores):

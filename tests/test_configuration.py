@@ -98,7 +98,8 @@ def test_json_keeps_the_arguments_of_a_timm_model(tmp_path):
 
 
 def test_dicts_become_configs_and_absent_ones_get_the_documented_defaults():
-    config = CAANConfig(vision_config={"model_type": "dinov2", "hidden_size": 48}, text_config={"model_type": "clip_text_model"})
+    vision = {"model_type": "dinov2", "hidden_size": 48}
+    config = CAANConfig(vision_config=vision, text_config={"model_type": "clip_text_model"})
     assert (config.vision_config.model_type, config.vision_config.hidden_size) == ("dinov2", 48)
     assert isinstance(config.text_config, CLIPTextConfig)
     default = CAANConfig()

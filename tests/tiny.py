@@ -4,6 +4,10 @@ A model of these sizes is built in about 0.05 s. Its weights are not those of a 
 matrices would make many wrong programs agree with the right one, but noise of a size that every part of the model feels.
 """
 
+import logging
+import warnings
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 import transformers
@@ -18,7 +22,13 @@ from processing_caan import CAANImageProcessor, CAANProcessor
 IMAGE_SIZE = 32
 PATCH_SIZE = 8
 HIDDEN_SIZE = 8  # of the common space; the towers are 16 wide, the text encoder 12
-WORDS = "a an the is has of what does look like cat dog tail fur wheels car animal small round four with .".split()
+SENTENCES = [
+    "what does a cat look like",
+    "a cat is a small animal with fur .",
+    "the car has four round wheels .",
+    "the dog has a tail and fur .",
+]
+WORDS = sorted({word for sentence in SENTENCES for word in sentence.split()})
 
 VIT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE}
 TIMM_VIT = {"img_size": IMAGE_SIZE, "patch_size": PATCH_SIZE, "embed_dim": 16, "depth": 2, "num_heads": 2}
@@ -140,3 +150,42 @@ def photo(size=(48, 40), seed: int = 0) -> Image.Image:
     """Smooth colour noise."""
     noise = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+
+
+@contextmanager
+def complaints():
+    """Collects what transformers logs at warning level or above and what Python warns of, as a list of texts."""
+    texts = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.append(record.getMessage())
+    loggers = [logging.getLogger(name) for name in ("transformers", "transformers_modules", "huggingface_hub", "timm")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield texts
+        texts += [str(warning.message) for warning in caught]
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+
+
+def tensors(module) -> dict:
+    """All weights and buffers, those that are not saved too."""
+    return dict(module.named_parameters()) | dict(module.named_buffers())
+
+
+def assert_same_tensors(first, second):
+    """Two models hold the same names and bit-equal values, in buffers that are not saved too."""
+    first, second = tensors(first), tensors(second)
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def features(model) -> tuple:
+    """Sketch and image features of `batch()`."""
+    pixels = batch()
+    with torch.no_grad():
+        return model.get_sketch_features(pixels["sketch_pixel_values"]), model.get_image_features(pixels["pixel_values"])
