@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from urllib.parse import urlsplit
 
 from huggingface_hub import InferenceClient
-from huggingface_hub.errors import HfHubHTTPError, HTTPError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
 from .backends import Answer, BackendError, Request
 from .prompts import Generation
@@ -92,11 +92,14 @@ class ChatBackend:
             try:
                 return self._send(request, generation)
             except HfHubHTTPError as error:
-                status, reason, wait = error.response.status_code, self._redact(str(error)), _retry_after(error)
+                status, wait = error.response.status_code, _retry_after(error)
+                reason = self._redact(f"HTTP {status} {error.server_message or ''}")
                 if status in REFUSED_FOR_ALL:
                     raise BackendError(f"the service refused: {reason}") from None
                 if status not in RETRIED_STATUS:
                     return Answer(error=f"no answer: {reason}")
+            except OfflineModeIsEnabled:
+                raise BackendError("HF_HUB_OFFLINE is set, and the client then sends nothing anywhere: unset it") from None
             except (HTTPError, OSError) as error:
                 reason = self._redact(f"{type(error).__name__} {error}")
             except _BROKEN as error:

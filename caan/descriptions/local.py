@@ -55,7 +55,7 @@ class LocalBackend:
             self.network = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, **source).eval()
         except ImportError as error:
             raise BackendError(f"{model}: {error}\nFor GGUF files: pip install 'caan[descriptions]'") from error
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise BackendError(f"{model}: cannot be loaded as a causal language model: {error}") from error
         if not self.tokenizer.chat_template:
             raise BackendError(f"{model}: its tokenizer has no chat template; take an instruction-tuned model")
