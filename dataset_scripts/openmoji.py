@@ -7,12 +7,14 @@
 
     python -m dataset_scripts.openmoji  # drawings by split and artist
 
-A class is a thing ("guitar"); its sketches are line drawings by up to five artists, its photos OpenMoji's colour drawing and the same
-without its lines. The artists, packages and licences are in `_icons.py`; which icon shows which class was decided by eye and stands in
-``openmoji_classes.csv``.
+A class is a thing ("guitar"); its sketches are line drawings by three to five artists, its photos OpenMoji's colour drawing and the same
+without its lines (the "fill"). The artists, packages and licences are in `_icons.py`.
 
 Decided here:
 
+- Which icon shows which class was decided by eye and stands in ``openmoji_classes.csv``. Left out: icons that show something else under
+  the same name, glyphs that are solid or white on black, and things that OpenMoji draws without colour (a snowflake, a paper clip).
+- A fill is listed (``openmoji_fill``) where colour covers at least two fifths of the drawing and the thing can still be told by it.
 - Split ``80_20``: near-twins (taxi, police car; the column ``group``) are on the same side, so that unseen means unseen.
 - An outline never searches for its own colouring. ``test`` has no OpenMoji line art: its queries are drawn by the other artists.
 - ``validation`` holds out, of each seen class, the drawings of one artist other than OpenMoji (the first by a hash of class and artist).
@@ -65,12 +67,13 @@ def _package_file(name: str):
 
 
 def read_drawings() -> dict[str, list[Drawing]]:
-    """All drawings of each class, from ``openmoji_classes.csv``; those of OpenMoji in their three parts."""
+    """All drawings of each class, from ``openmoji_classes.csv``: the line drawings, then the colour drawings, then the fills."""
     drawings = {}
     for row in csv.DictReader(_package_file("openmoji_classes.csv").read_text(encoding="utf-8").splitlines()):
         label = row["class"]
-        lines = [Drawing(label, artist, name) for artist in ARTISTS for name in row[artist].split()]
-        drawings[label] = lines + [Drawing(label, "openmoji", n, part) for n in row["openmoji"].split() for part in ("color", "fill")]
+        drawings[label] = [Drawing(label, artist, name) for artist in ARTISTS for name in row[artist].split()]
+        for column, part in (("openmoji", "color"), ("openmoji_fill", "fill")):
+            drawings[label] += [Drawing(label, "openmoji", name, part) for name in row[column].split()]
     return drawings
 
 
