@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test test-slow quality clean
 
 demo: $(VENV)/.installed-demo
-	$(BIN)/python -m caan.demo
+	$(BIN)/python demo.py
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest

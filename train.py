@@ -16,10 +16,10 @@ from accelerate import skip_first_batches
 from accelerate.utils import set_seed
 from tqdm.auto import tqdm
 
-import dataset_scripts
 from caan.building import build_model, build_optimizer, build_schedule
 from caan.card import write_card
 from caan.checkpoint import TrainerState, latest_checkpoint, load_checkpoint, publish_files, save_checkpoint
+from caan.data import load_splits
 from caan.evaluation import command_line, make_benchmark
 from caan.options import DataOptions, ModelOptions, TrainOptions, parse_options
 from caan.text import DescriptionSource, collect_descriptions, tokenize_descriptions
@@ -34,9 +34,7 @@ checkpoints = output / "checkpoints"
 
 # --- data: the first process builds, the others read its cache
 with accelerator.main_process_first():
-    splits = dataset_scripts.load(
-        data_options.dataset, data_options.dataset_config, data_options.data_dir, **data_options.builder_options()
-    )
+    splits = load_splits(data_options)
 train_split = splits["train"]
 names = train_split.features["label"].names
 descriptions = collect_descriptions(train_split["label"], train_split["descriptions"], names)
@@ -74,7 +72,9 @@ if options.resume_from_checkpoint:
 
 # --- loop
 benchmark = make_benchmark(splits, "validation")
-bar = tqdm(total=steps_per_epoch * options.num_epochs, initial=state.step, desc="training", disable=not accelerator.is_main_process)
+bar = tqdm(
+    total=steps_per_epoch * options.num_epochs, initial=state.step, desc="training", disable=not accelerator.is_main_process
+)
 for epoch in range(state.epoch, options.num_epochs):
     sampler.set_epoch(epoch)
     model.train()

@@ -17,11 +17,13 @@ def write_card(folder: Path, train_split, model_options, data_options, options, 
     """
     seen = sorted(set(train_split["label"]))
     selection = (
-        f"No test has been run. The weights were selected by mAP@all on held-out items of *seen* classes: {state.best_metric:.4f} "
-        "(validation split; not a zero-shot number). Run `python eval.py --model FOLDER` for the zero-shot numbers."
+        "No test has been run. The weights were selected by mAP@all on held-out items of *seen* classes: "
+        f"{state.best_metric:.4f} (validation split; not a zero-shot number). Run `python eval.py --model FOLDER` for the "
+        "zero-shot numbers."
     )
     training = {
-        "data": f"`{data_options.dataset}`, split {train_split.info.config_name}, {len(seen)} seen classes, {len(train_split)} pictures",
+        "data": f"`{data_options.dataset}`, split {train_split.info.config_name}",
+        "seen classes / pictures": f"{len(seen)} / {len(train_split)}",
         "vision encoders start from": model_options.model or model_options.vision_model or "random weights",
         "text encoder": model_options.model or model_options.text_model or "random weights, frozen",
         "input": f"{model_options.image_size} x {model_options.image_size} pixels",

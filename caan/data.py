@@ -7,9 +7,16 @@ from datasets import Dataset, Image
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms.v2 import functional as tv
 
+import dataset_scripts
 from caan.augment import photo_augmentation, sketch_augmentation
 from caan.sampling import TrainingItem
 from processing_caan import open_image
+
+
+def load_splits(options):
+    """The `DatasetDict` that the options `dataset`, `dataset_config`, `data_dir` and `allow_partial` name."""
+    extra = {"allow_partial": True} if options.allow_partial else {}  # not every builder knows it
+    return dataset_scripts.load(options.dataset, options.dataset_config, options.data_dir, **extra)
 
 
 class Pictures(Sequence):
@@ -59,7 +66,9 @@ class SketchPhotoPairs(TorchDataset):
     def __init__(self, sketches: Pictures, photos: Pictures, image_processor, augment: bool = True):
         self.sketches, self.photos, self.image_processor = sketches, photos, image_processor
         self.size = image_processor.size["height"]
-        self.augmentations = {"sketch": sketch_augmentation(self.size), "photo": photo_augmentation(self.size)} if augment else None
+        self.augmentations = (
+            {"sketch": sketch_augmentation(self.size), "photo": photo_augmentation(self.size)} if augment else None
+        )
 
     def __getitem__(self, item: TrainingItem) -> dict:
         with torch.random.fork_rng(devices=[]):

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
+from PIL import Image
 
 from caan.data import Pictures
 from caan.embedding import embed_images
-from caan.metrics import RetrievalReport, retrieval_metrics
+from caan.figures import retrieval_grid
+from caan.metrics import retrieval_metrics
+from caan.report import RetrievalReport, results_table
 from caan.retrievers import Retriever
 
 VERSIONED = ("torch", "transformers", "datasets", "timm", "caan")
@@ -74,6 +78,26 @@ def evaluate(retriever: Retriever, benchmark: Benchmark, metric_options: dict | 
     return retrieval_metrics(queries, gallery, benchmark.queries.labels, benchmark.gallery_labels, **(metric_options or {}))
 
 
+def retrieval_picture(features: tuple, benchmark: Benchmark, rows: int, seed: int, top_k: int = 10) -> Image.Image:
+    """A grid of some queries with their `top_k` nearest gallery pictures; true matches framed green, false ones red.
+
+    Args:
+        features: queries and gallery, as `embed_benchmark` gives them. rows: queries, of different classes where possible.
+        seed: draws the queries; they are not chosen by their success.
+    """
+    queries, gallery = (F.normalize(x, dim=-1) for x in features)
+    order = torch.randperm(len(queries), generator=torch.Generator().manual_seed(seed)).tolist()
+    first_of_class = {int(benchmark.queries.labels[row]): row for row in reversed(order)}
+    chosen = sorted(first_of_class.values(), key=order.index)[:rows]
+    best = (queries[chosen] @ gallery.T).topk(min(top_k, len(gallery)))
+    names, labels = benchmark.queries.names, benchmark.gallery_labels
+    results = [
+        [(benchmark.gallery_picture(i), names[labels[i]], score) for i, score in zip(ids, scores)]
+        for ids, scores in zip(best.indices.tolist(), best.values.tolist())
+    ]
+    return retrieval_grid([(benchmark.queries[row], names[benchmark.queries.labels[row]]) for row in chosen], results)
+
+
 def write_results(folder: Path, reports: dict[str, RetrievalReport], circumstances: dict) -> Path:
     """Writes `results.json`: each retriever's numbers, their definitions, and everything needed to get them again.
 
@@ -92,6 +116,12 @@ def write_results(folder: Path, reports: dict[str, RetrievalReport], circumstanc
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n")
     return path
+
+
+def results_markdown(reports: dict[str, RetrievalReport]) -> str:
+    """A markdown table with a row for each retriever and a column for each metric."""
+    metrics = list(next(iter(reports.values())).metrics)
+    return results_table([{"model": name, **{m: report[m] for m in metrics}} for name, report in reports.items()], digits=4)
 
 
 def version_of(package: str) -> str:

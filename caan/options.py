@@ -25,7 +25,7 @@ class ModelOptions:
     model_config: str = option("{}", "Fields of CAANConfig, as a mapping in a recipe and as JSON on the command line.")
     image_size: int = option(224, "Side of the square input, in pixels.")
     tokenizer_vocab_size: int = option(2000, "Words of the tokenizer that is trained on the descriptions without text_model.")
-    freeze_vision_blocks: int = option(0, "Number of first blocks of each vision encoder, embeddings included, that stay as they are.")
+    freeze_vision_blocks: int = option(0, "First blocks of each vision encoder, with its embeddings, that stay as they are.")
     activation_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, a third slower.")
 
 
@@ -41,10 +41,6 @@ class DataOptions:
     augment: bool = option(True, "Random flips, crops, colours of photos, and strokes and shapes of sketches.")
     sentences_per_step: int = option(2, "Description sentences a class that a step reads, drawn at random; 0 = all.")
 
-    def builder_options(self) -> dict:
-        """Further arguments of `dataset_scripts.load`, only those that were set: not every builder knows them."""
-        return {"allow_partial": True} if self.allow_partial else {}
-
 
 @dataclass
 class TrainOptions:
@@ -57,18 +53,44 @@ class TrainOptions:
     items_per_class: int = option(4, "K: sketches, and photos, of each class in a batch.")
     batches_per_epoch: int = option(0, "Batches an epoch, of all processes together; 0 = as many as show every sketch once.")
     learning_rate: float = option(3e-4, "Peak learning rate.")
-    vision_learning_rate: float = option(0.0, "Peak learning rate of the vision encoders; 0 = the same. Lower it for a warm start.")
+    vision_learning_rate: float = option(0.0, "Peak rate of the vision encoders; 0 = the same. Lower it for a warm start.")
     weight_decay: float = option(0.05, "AdamW's weight decay; norms and biases have none.")
     warmup_ratio: float = option(0.05, "Share of the steps in which the learning rate rises; then it falls by a cosine.")
     max_grad_norm: float = option(1.0, "Gradients are clipped to this norm; 0 = not.")
     gradient_accumulation_steps: int = option(1, "Batches for one step of the optimizer; triplets never cross batches.")
     mixed_precision: str = option("no", "no, bf16 or fp16.")
     cpu: bool = option(False, "Train on the CPU although there is a GPU.")
-    checkpointing_steps: int = option(0, "Also write a checkpoint every so many optimizer steps; 0 = at the end of epochs only.")
+    checkpointing_steps: int = option(0, "Also write a checkpoint every so many steps; 0 = at the end of epochs only.")
     resume_from_checkpoint: str | None = option(None, "A checkpoint folder, or latest: go on where the run was left.")
     eval_batch_size: int = option(128, "Pictures encoded at once in validation.")
     keep: str = option("best", "Weights of the finished model: best (by mAP@all on the seen hold-out) or last.")
     report_to: str = option("none", "Tracker: none, tensorboard (extra tracking), trackio, wandb, or all that are installed.")
+
+
+@dataclass
+class EvalOptions:
+    """What is evaluated, and on what."""
+
+    model: list[str] = field(
+        default_factory=lambda: ["pixels"],
+        metadata={"help": "Folders or Hub ids of CAANs or of plain vision models, or pixels, the baseline without learning."},
+    )
+    dataset: str = option("openmoji", "Builder in dataset_scripts, or Hub id or folder of its Parquet form.")
+    dataset_config: str | None = option(None, "Zero-shot split, such as 104_21; none = the builder's default.")
+    data_dir: str | None = option(None, "Folder with the archive's pictures, for builders that need one.")
+    allow_partial: bool = option(False, "Go on where the archive in data_dir is not complete.")
+    split: str = option("test", "test: unseen classes. validation: held-out items of seen classes.")
+    generalized: bool = option(False, "Add the photos of all seen classes to the gallery.")
+    top_k: list[int] = field(default_factory=lambda: [100, 200], metadata={"help": "The K of each Prec@K, hits divided by K."})
+    average: str = option("micro", "micro: mean over queries. macro: mean of the class means.")
+    ties: str = option("gallery_order", "gallery_order, or pessimistic: among equal scores the wrong photos rank first.")
+    image_size: int = option(0, "Side in pixels for plain vision models; 0 = what each was trained with.")
+    batch_size: int = option(64, "Pictures encoded at once.")
+    num_workers: int = option(2, "Processes that read pictures.")
+    device: str | None = option(None, "cpu, cuda, ...; none = the fastest there is.")
+    seed: int = option(0, "Draws the queries of the picture; the numbers have no randomness.")
+    picture_rows: int = option(8, "Queries in the picture, of different classes; 0 = no picture.")
+    output_dir: str = option("outputs/eval", "Where results.json, table.md and the picture of each model go.")
 
 
 def parse_options(*classes, argv: list[str] | None = None, description: str | None = None) -> tuple:

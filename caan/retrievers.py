@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from caan.building import build_image_processor
 from modeling_caan import CAANModel
@@ -50,8 +50,8 @@ def load_retriever(name: str, image_size: int | None = None) -> Retriever:
         return Retriever(name, PixelCorrelation(), CAANImageProcessor(size={"height": 32, "width": 32}))
     config = AutoConfig.from_pretrained(name)
     if config.model_type == "caan":
-        model = CAANModel.from_pretrained(name, dtype=torch.float32)
-        return Retriever(name, model.eval(), CAANImageProcessor.from_pretrained(name))
+        model = AutoModel.from_pretrained(name, dtype=torch.float32)
+        return Retriever(name, model.eval(), AutoImageProcessor.from_pretrained(name))
     return Retriever(name, frozen_backbone(name), build_image_processor(name, image_size or trained_size(config)))
 
 

@@ -110,4 +110,4 @@ def check_classes(sketches: dict, photos: dict, classes_per_batch: int, names: S
         )
         raise ValueError(f"A class needs at least two sketches and one photo to train on. Add pictures or leave out: {shown}.")
     if not 2 <= classes_per_batch <= len(sketches):
-        raise ValueError(f"classes_per_batch is {classes_per_batch}; it must lie between 2 and the {len(sketches)} classes there are.")
+        raise ValueError(f"classes_per_batch is {classes_per_batch}; there are {len(sketches)} classes, and 2 are the least.")

@@ -17,8 +17,10 @@ class DescriptionTokens(NamedTuple):
     attention_mask: torch.Tensor
 
 
-def collect_descriptions(labels: Sequence[int], descriptions: Sequence[Sequence[str]], names: Sequence[str]) -> dict[int, list[str]]:
-    """Sentences of each class that occurs in a split, from its columns.
+def collect_descriptions(
+    labels: Sequence[int], descriptions: Sequence[Sequence[str]], names: Sequence[str]
+) -> dict[int, list[str]]:
+    """Sentences of each class that occurs in a split, from its columns `label` and `descriptions`, and the class `names`.
 
     Raises:
         ValueError: naming the classes that have none.
@@ -78,7 +80,10 @@ class DescriptionSource:
         if model.config.freeze_text_encoder:
             features, mask = zip(*(model.encode_descriptions(*(t[None] for t in rows)) for rows in zip(*self.tokens)))
             shape = self.tokens.input_ids.shape
-            self.features = torch.cat(features).view(*shape, -1), torch.cat(mask).view(shape)  # (classes, sentences, length, width)
+            self.features = (
+                torch.cat(features).view(*shape, -1),
+                torch.cat(mask).view(shape),
+            )
 
     def step_inputs(self) -> dict[str, torch.Tensor]:
         """Keyword arguments of `CAANModel.forward` for this step."""

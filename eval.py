@@ -1,0 +1,55 @@
+"""Evaluate retrievers on a zero-shot benchmark.
+
+    python eval.py --model outputs/openmoji                                       # unseen classes of the embedded set
+    python eval.py --model outputs/openmoji facebook/dinov2-small pixels          # beside baselines without training
+    python eval.py --model org/caan-sketchy --dataset sketchy --data_dir Sketchy --generalized
+    python eval.py --model outputs/openmoji --split validation                    # held-out items of seen classes
+
+Writes results.json (numbers and all that is needed to get them again), table.md, and a picture of each model's retrieval.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from caan.data import load_splits
+from caan.evaluation import embed_benchmark, make_benchmark, results_markdown, retrieval_picture, write_results
+from caan.metrics import retrieval_metrics
+from caan.options import EvalOptions, parse_options
+from caan.retrievers import load_retriever
+
+# --- options and data
+(options,) = parse_options(EvalOptions, description=__doc__)
+device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+output = Path(options.output_dir)
+output.mkdir(parents=True, exist_ok=True)
+splits = load_splits(options)
+benchmark = make_benchmark(splits, options.split, options.generalized)
+
+# --- each model: features, numbers, picture
+reports = {}
+for name in options.model:
+    retriever = load_retriever(name, options.image_size or None)
+    retriever.model.to(device)
+    print(f"{name}: {len(benchmark.queries):,} queries in a gallery of {len(benchmark.gallery_labels):,}", flush=True)
+    features = embed_benchmark(retriever, benchmark, batch_size=options.batch_size, num_workers=options.num_workers)
+    reports[name] = retrieval_metrics(
+        *features,
+        benchmark.queries.labels,
+        benchmark.gallery_labels,
+        top_k=options.top_k,
+        average=options.average,
+        ties=options.ties,
+    )
+    print(reports[name], end="\n\n")
+    if options.picture_rows:
+        path = output / f"retrieval_{Path(name).name}.png"
+        retrieval_picture(features, benchmark, options.picture_rows, options.seed).save(path)
+        print(f"picture: {path}\n")
+
+# --- report
+circumstances = asdict(options) | {"dataset_config": splits["test"].info.config_name, "device": device}
+print(results_markdown(reports))
+(output / "table.md").write_text(results_markdown(reports) + "\n")
+print(f"\nresults: {write_results(output, reports, circumstances)}")
