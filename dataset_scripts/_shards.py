@@ -132,7 +132,7 @@ def finished_shard(path: str, shard: Shard) -> list[str] | None:
 
 def write_shard(path: str, rows: list[dict], features, shard: Shard, skip_corrupt: bool, progress: tqdm) -> list[str]:
     """Write one shard under a temporary name, then rename it; returns the corrupt files left out."""
-    corrupt, temporary, schema = [], f"{path}.tmp", features.arrow_schema
+    corrupt, temporary, schema = [], f"{path}.tmp", portable_schema(features)
     with ThreadPool(4) as pool, pq.ParquetWriter(temporary, schema) as writer:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
@@ -155,6 +155,13 @@ def write_shard(path: str, rows: list[dict], features, shard: Shard, skip_corrup
         writer.add_key_value_metadata({SOURCE: shard.source.encode(), CORRUPT: json.dumps(corrupt).encode()})
     os.replace(temporary, path)
     return corrupt
+
+
+def portable_schema(features) -> pa.Schema:
+    """Schema with the features beside it, in words that `datasets` 3 reads too: it knows no `List`, 4 and 5 know `Sequence`."""
+    schema = features.arrow_schema
+    described = schema.metadata[b"huggingface"].replace(b'"_type": "List"', b'"_type": "Sequence"')
+    return schema.with_metadata({b"huggingface": described})
 
 
 def read_sound(path: str) -> bytes | None:

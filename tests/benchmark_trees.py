@@ -98,3 +98,8 @@ def rename(files: list[str], *pairs: tuple[str, str]) -> list[str]:
     for old, new in pairs:
         files = [file.replace(old, new) for file in files]
     return files
+
+
+def counts(splits) -> dict[str, tuple[int, int]]:
+    """Split -> number of sketches and photos."""
+    return {name: tuple(sum(m == modality for m in split["modality"]) for modality in (0, 1)) for name, split in splits.items()}

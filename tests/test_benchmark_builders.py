@@ -1,4 +1,4 @@
-"""The builders of Sketchy, TU-Berlin, QuickDraw and a folder: layouts, splits, the folder check, the cache.
+"""The builders of Sketchy, TU-Berlin and QuickDraw: layouts, splits, the folder check, the cache.
 
 pytest tests/test_benchmark_builders.py
 """
@@ -8,12 +8,11 @@ from pathlib import Path
 
 import datasets
 import pytest
-from benchmark_trees import QUICKDRAW_LINES, SKETCHY_LINES, TUBERLIN_LINES, make_tree, paths, picture, rename
+from benchmark_trees import QUICKDRAW_LINES, SKETCHY_LINES, TUBERLIN_LINES, counts, make_tree, paths, picture, rename
 
 from dataset_scripts import load, load_descriptions
 from dataset_scripts._benchmark import ZeroShotConfig
 from dataset_scripts._splits import ZeroShotSplit, read_split, stem
-from dataset_scripts.folder import Folder
 from dataset_scripts.quickdraw import QuickDraw
 from dataset_scripts.sketchy import SKETCHY, Sketchy
 
@@ -70,10 +69,6 @@ def build(name, root, config=None, **options):
     return load(
         name, config=config, data_dir=str(root), cache_dir=str(root.parent / "cache"), **{"allow_partial": True, **options}
     )
-
-
-def counts(splits):
-    return {name: tuple(sum(m == modality for m in split["modality"]) for modality in (0, 1)) for name, split in splits.items()}
 
 
 def pictures(split):
@@ -235,51 +230,6 @@ def test_same_folder_is_read_from_the_cache(tmp_path, capsys):
     build("sketchy", root, "100_25")
     assert "Sketchy 100_25 in" in first
     assert "Sketchy 100_25 in" not in capsys.readouterr().out
-
-
-def own_folder(tmp_path):
-    files = [
-        f"{m}/{c}/{i}.png" for m in ("sketch", "photo") for c in ("owl", "red_car", "cup", "tree", "fox") for i in range(10)
-    ]
-    return make_tree(tmp_path / "data", files)
-
-
-def test_folder_with_named_unseen_classes(tmp_path):
-    splits = load("folder", data_dir=str(own_folder(tmp_path)), cache_dir=str(tmp_path / "cache"), unseen=["owl", "cup"])
-    assert splits["train"].features["label"].names == ["fox", "red_car", "tree", "cup", "owl"]
-    assert counts(splits) == {"train": (24, 27), "validation": (6, 3), "test": (20, 20)}
-    assert splits["train"][0]["descriptions"] == []
-
-
-def test_folder_reads_unseen_and_descriptions_from_files(tmp_path):
-    root = own_folder(tmp_path)
-    (root / "unseen.txt").write_text("fox\n\n")
-    (root / "descriptions.jsonl").write_text(
-        '{"class": "fox", "prompt": "parts", "text": "A tail."}\n{"class": "fox", "prompt": "appearance", "text": "Red."}\n'
-    )
-    splits = load("folder", data_dir=str(root), cache_dir=str(tmp_path / "cache"))
-    assert splits["test"].features["label"].names[-1:] == ["fox"]
-    assert splits["test"][0]["descriptions"] == ["Red.", "A tail."]
-    assert load_descriptions("folder", data_dir=str(root)) == {"fox": ["Red.", "A tail."]}
-
-
-def test_folder_chooses_a_fifth_by_hash(tmp_path):
-    first, again = (Folder(data_dir=str(own_folder(tmp_path))).config.split for _ in range(2))
-    assert (len(first.seen), len(first.unseen)) == (4, 1)
-    assert first == again
-
-
-def test_folder_errors_name_the_cure(tmp_path):
-    root = own_folder(tmp_path)
-    with pytest.raises(ValueError, match="unseen classes without a folder: wolf. Found: cup, fox, owl, red_car, tree"):
-        load("folder", data_dir=str(root), unseen=["wolf"])
-    with pytest.raises(FileNotFoundError, match=r"sketch/<class>/ \| sketches/<class>/"):
-        load("folder", data_dir=str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="data_dir"):
-        load("folder")
-    (root / "descriptions.jsonl").write_text('{"class": "fox"}\n')
-    with pytest.raises(ValueError, match="descriptions.jsonl, line 1: expected"):
-        load("folder", data_dir=str(root), unseen=["owl"])
 
 
 def test_benchmark_without_a_folder_says_where_to_get_it(tmp_path):

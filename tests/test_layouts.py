@@ -66,11 +66,33 @@ def test_splits_that_share_a_name_do_not_share_their_classes():
     assert sake & sempcyc == {"rollerblades"}
 
 
-@pytest.mark.parametrize("config, per_class", [(("sketchy", "100_25"), 50), (("tuberlin", "220_30"), 10)])
-def test_published_hold_out_lists(config, per_class):
+@pytest.mark.parametrize(
+    "config, per_class, line, length",
+    [
+        (("sketchy", "100_25"), 50, "256x256/sketch/tx_000000000000_ready/{}/{}.png {}\n", 342_763),
+        (("tuberlin", "220_30"), 10, "png_ready/{}/{}.png {}\n", 68_573),
+    ],
+)
+def test_published_hold_out_lists(config, per_class, line, length):
     split = read_split(*config)
     assert list(split.held_out) == split.seen
     assert {len(stems) for stems in split.held_out.values()} == {per_class}
+    # Written in SAKE's form, the list is as long as SAKE's.
+    assert sum(len(line.format(c, s, i)) for i, (c, stems) in enumerate(split.held_out.items()) for s in stems) == length
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not (SHARED / "data/Sketchy").is_dir(), reason="the shared folder is absent")
+def test_published_sketchy_hold_out_names_real_files():
+    """The shared part has the first 25 sketches of a class by name; held-out names up to the last of them must be there."""
+    found = 0
+    for label, stems in read_split("sketchy", "100_25").held_out.items():
+        folder = SHARED / "data/Sketchy/256x256/sketch/tx_000000000000" / label
+        files = sorted(p.name for p in folder.glob("*.png"))
+        due = {f"{s}.png" for s in stems if files and f"{s}.png" <= files[-1]}
+        assert due <= set(files)
+        found += len(due)
+    assert found == 165
 
 
 def test_published_tuberlin_hold_out_is_in_the_archive():
