@@ -133,8 +133,8 @@ class CAANImagesKwargs(ImagesKwargs, total=False):
     """
 
     modality: str
-    ink_threshold: float
-    ink_padding: float
+    ink_threshold: float | int
+    ink_padding: float | int
 
 
 class CAANImageProcessor(PilBackend):

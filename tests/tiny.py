@@ -4,6 +4,7 @@ A model of these sizes is built in about 0.05 s. Its weights are not those of a 
 matrices would make many wrong programs agree with the right one, but noise of a size that every part of the model feels.
 """
 
+import io
 import logging
 import warnings
 from contextlib import contextmanager
@@ -189,3 +190,15 @@ def features(model) -> tuple:
     pixels = batch()
     with torch.no_grad():
         return model.get_sketch_features(pixels["sketch_pixel_values"]), model.get_image_features(pixels["pixel_values"])
+
+
+def pixels(process, images, **options) -> torch.Tensor:
+    """`pixel_values` of one image or several."""
+    return process(images, return_tensors="pt", **options).pixel_values
+
+
+def encoded(image: Image.Image, kind="PNG", **options) -> bytes:
+    """The bytes of a picture's file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
