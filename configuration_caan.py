@@ -44,7 +44,8 @@ class CAANConfig(PreTrainedConfig):
         relation_hidden_size (`int`): Width of the relation network's hidden layer.
         lambda_tri, lambda_rn (`float`): Weights of the global triplet loss and of the local relation loss.
         lambda_text (`float`): Weight of a contrastive loss between images and class descriptions; ours, off by default.
-        text_temperature (`float`): Temperature of that loss.
+        lambda_con (`float`): Weight of a contrastive loss between the batch's sketches and photos; ours, off by default.
+        temperature (`float`): Temperature of both contrastive losses.
         margin (`float`): Margin of the triplet loss, in Euclidean distance of unit vectors (0 to 2).
         mining (`"batch_hard"` or `"random"`): How the positive and the negative photo of an anchor are picked in a batch.
         loss_on (`"both"`, `"before"` or `"after"`): Losses see the features before alignment, after it, or both (mean).
@@ -74,7 +75,8 @@ class CAANConfig(PreTrainedConfig):
     lambda_tri: float | int = 1.0
     lambda_rn: float | int = 1.0
     lambda_text: float | int = 0.0
-    text_temperature: float | int = 0.07
+    lambda_con: float | int = 0.0
+    temperature: float | int = 0.07
     margin: float | int = 0.3
     mining: Literal["batch_hard", "random"] = "batch_hard"
     loss_on: Literal["both", "before", "after"] = "both"
@@ -86,8 +88,11 @@ class CAANConfig(PreTrainedConfig):
         """Part of the `@strict` validation: values that cannot work together are refused by name."""
         ranges = {
             "at least 1": (lambda value: value >= 1, POSITIVE),
-            "at least 0": (lambda value: value >= 0, ("num_alignment_layers", "lambda_tri", "lambda_rn", "lambda_text")),
-            "above 0": (lambda value: value > 0, ("text_temperature",)),
+            "at least 0": (
+                lambda value: value >= 0,
+                ("num_alignment_layers", "lambda_tri", "lambda_rn", "lambda_con", "lambda_text"),
+            ),
+            "above 0": (lambda value: value > 0, ("temperature",)),
             "in [0, 1)": (lambda value: 0 <= value < 1, ("text_dropout", "alignment_dropout")),
             "in [0, 2]": (lambda value: 0 <= value <= 2, ("margin",)),
         }

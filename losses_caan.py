@@ -1,5 +1,5 @@
-"""The losses of CAAN, as plain functions on features: global triplet loss L_tri, local relation loss L_rn, and a contrastive
-image-text term of ours.
+"""The losses of CAAN, as plain functions on features: global triplet loss L_tri, local relation loss L_rn, and two contrastive
+terms of ours.
 
 The paper gives the names L_tri and L_rn and their roles; margins, mining and targets are ours and config fields.
 """
@@ -42,6 +42,22 @@ def triplet_loss(anchor, positive, negative, margin):
 def relation_loss(positive_scores, negative_scores):
     """L_rn: mean squared error of relation scores to 1 (same class) and 0 (other class). Two (batch,) tensors -> scalar."""
     return (F.mse_loss(positive_scores, torch.ones_like(positive_scores)) + negative_scores.square().mean()) / 2
+
+
+def sketch_photo_contrastive_loss(sketches, photos, labels, temperature):
+    """Supervised contrastive loss across the modalities (after Khosla et al. 2020); ours, off by default (lambda_con).
+
+    Each sketch should be nearer to the photos of its class than to all others of the batch, and each photo to its sketches:
+    the mean over both directions of -log of the probability of a same-class partner, averaged over partners.
+
+    Args:
+        sketches, photos: (batch, d) global tokens; row i of both is of class labels[i].
+        temperature: divides the cosine similarities.
+    """
+    logits = F.normalize(sketches.float(), dim=-1) @ F.normalize(photos.float(), dim=-1).T / temperature
+    same = (labels[:, None] == labels[None, :]).to(logits.dtype)
+    target = same / same.sum(dim=1, keepdim=True)  # symmetric: both sides have the same labels
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
 def text_contrastive_loss(images, prototypes, labels, temperature):

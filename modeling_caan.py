@@ -22,12 +22,12 @@ try:  # as a module of the Hub repository
     from .alignment_caan import CrossModalAlignment, RelationNetwork
     from .configuration_caan import CAANConfig
     from .encoders_caan import VisionTower, VisualTokens, build_encoder, join, select
-    from .losses_caan import mine_triplets, relation_loss, text_contrastive_loss, triplet_loss
+    from .losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
 except ImportError:  # as installed modules
     from alignment_caan import CrossModalAlignment, RelationNetwork
     from configuration_caan import CAANConfig
     from encoders_caan import VisionTower, VisualTokens, build_encoder, join, select
-    from losses_caan import mine_triplets, relation_loss, text_contrastive_loss, triplet_loss
+    from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
 
 TEXT_MODULES = ("text_encoder", "text_projection", "sketch_alignment", "image_alignment")
 
@@ -37,7 +37,8 @@ class CAANOutput(ModelOutput):
     """
     Args:
         loss (`torch.Tensor`): Weighted sum of the parts below, given when `labels` were.
-        loss_tri, loss_rn, loss_text (`torch.Tensor`): The parts, unweighted; `loss_text` only with `lambda_text > 0`.
+        loss_tri, loss_rn, loss_con, loss_text (`torch.Tensor`): The parts, unweighted; the last two only where their lambda is
+            above 0.
         last_hidden_state (`torch.Tensor` of shape `(batch, 1 + tokens, hidden_size)`): Global and local tokens of the photos.
         pooler_output (`torch.Tensor` of shape `(batch, hidden_size)`): The same as `image_embeds`.
         image_embeds, sketch_embeds (`torch.Tensor` of shape `(batch, hidden_size)`): Unit vectors before alignment, the ones
@@ -49,6 +50,7 @@ class CAANOutput(ModelOutput):
     loss: torch.Tensor | None = None
     loss_tri: torch.Tensor | None = None
     loss_rn: torch.Tensor | None = None
+    loss_con: torch.Tensor | None = None
     loss_text: torch.Tensor | None = None
     last_hidden_state: torch.Tensor | None = None
     pooler_output: torch.Tensor | None = None
@@ -266,16 +268,16 @@ class CAANModel(PreTrainedModel):
             "loss_tri": torch.stack([triplet_loss(*(x.global_token for x in t), config.margin) for t in triplets]).mean(),
             "loss_rn": torch.stack([self._relation_loss(*t) for t in triplets]).mean(),
         }
-        loss = config.lambda_tri * parts["loss_tri"] + config.lambda_rn * parts["loss_rn"]
+        sketch, photo = sketches.global_token, photos.global_token
+        if config.lambda_con > 0:
+            parts["loss_con"] = sketch_photo_contrastive_loss(sketch, photo, labels, config.temperature)
         if config.lambda_text > 0 and text is not None:
             share = text[1].to(text[0].dtype) / text[1].sum(dim=1, keepdim=True).clamp(min=1)
             prototypes = (text[0] * share[..., None]).sum(dim=1)  # (classes, hidden_size)
-            contrast = [
-                text_contrastive_loss(x.global_token, prototypes, labels, config.text_temperature) for x in (sketches, photos)
-            ]
+            contrast = [text_contrastive_loss(x, prototypes, labels, config.temperature) for x in (sketch, photo)]
             parts["loss_text"] = torch.stack(contrast).mean()
-            loss = loss + config.lambda_text * parts["loss_text"]
-        return {"loss": loss, **parts}
+        weighted = [getattr(config, name.replace("loss", "lambda")) * value for name, value in parts.items()]
+        return {"loss": torch.stack(weighted).sum(), **parts}
 
     def _align(self, triplet, words, mask):
         """Anchor, positive and negative read with the anchor's description; some anchors go without (`text_dropout`)."""

@@ -45,7 +45,7 @@ def test_a_wrong_type_is_refused_by_name(field, value, said):
         ({"num_alignment_layers": -1}, "num_alignment_layers must be at least 0, got -1"),
         ({"text_dropout": 1.0}, r"text_dropout must be in \[0, 1\), got 1.0"),
         ({"alignment_dropout": -0.1}, r"alignment_dropout must be in \[0, 1\), got -0.1"),
-        ({"text_temperature": 0}, "text_temperature must be above 0, got 0"),
+        ({"temperature": 0}, "temperature must be above 0, got 0"),
         ({"margin": 2.5}, r"margin must be in \[0, 2\], got 2.5"),
         ({"margin": math.nan}, r"margin must be in \[0, 2\], got nan"),
         ({"lambda_tri": -1}, "lambda_tri must be at least 0, got -1"),
