@@ -63,7 +63,7 @@ def check_folder(
     """
     report = FolderReport([f"{benchmark.title} {config} in {listing.data_dir}"])
     for source in benchmark.sources:
-        _check_source(report, listing, benchmark, source, len(split.classes), duplicates)
+        _check_source(report, listing, source, len(split.classes), duplicates)
     _check_classes(report, listing, split)
     _check_unknown(report, listing, benchmark, split)
     if listing.passed_over:
@@ -78,7 +78,7 @@ def check_folder(
     return report
 
 
-def _check_source(report, listing: Listing, benchmark: Benchmark, source: Source, num_classes: int, duplicates: bool):
+def _check_source(report: FolderReport, listing: Listing, source: Source, num_classes: int, duplicates: bool) -> None:
     root, parts = listing.roots[source.role], listing.of(source)
     count = sum(len(part.files) for part in parts)
     expected = "" if source.expected is None else f" of {source.expected:,}"

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from dataset_scripts._check import is_sound
 from dataset_scripts._scan import ClassFolder
+from dataset_scripts._splits import SPLITS
 
 FORMAT = "1"  # raised when the same files would give other shards
 BATCH = 100  # rows in memory and in a row group, which is what a reader fetches to show one picture
@@ -174,7 +175,7 @@ def read_sound(path: str) -> bytes | None:
 def remove_stale_shards(folder: str, written: dict[str, ShardReport]) -> list[str]:
     """Delete shards and temporary files that an earlier plan left in `folder`; returns their names."""
     keep = {name for report in written.values() for name in report.files}
-    paths = [p for split in written for p in glob.glob(os.path.join(glob.escape(folder), f"{split}-*-of-*.parquet*"))]
+    paths = [p for split in SPLITS for p in glob.glob(os.path.join(glob.escape(folder), f"{split}-*-of-*.parquet*"))]
     stale = sorted(os.path.basename(path) for path in paths if os.path.basename(path) not in keep)
     for name in stale:
         os.remove(os.path.join(folder, name))

@@ -61,7 +61,8 @@ def publish(builder_class, arguments: PublishArguments, output_dir: str) -> dict
             split: write_split(builder, split, parts, folder, arguments.shard_size * 1_000_000, arguments.skip_corrupt)
             for split, parts in builder.rows(checks[name].corrupt).items()
         }
-        remove_stale_shards(folder, written[name])
+        for stale in remove_stale_shards(folder, written[name]):
+            print(f"removed {os.path.join(folder, stale)}, left by an earlier run with other files")
     write_card(output_dir, builders, checks, written, arguments.repo or "path/to/this/folder")
     return written
 

@@ -128,7 +128,7 @@ def test_interrupted_run_goes_on(tmp_path, monkeypatch):
     assert_equal(built, datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache2")))
 
 
-def test_shards_of_an_earlier_plan_are_removed(tmp_path, monkeypatch):
+def test_shards_of_an_earlier_plan_are_removed(tmp_path, monkeypatch, capsys):
     root, out = folder_tree(tmp_path / "data"), tmp_path / "out"
     write(Folder, root, out)
     before = set(shards(out / "default"))
@@ -136,6 +136,7 @@ def test_shards_of_an_earlier_plan_are_removed(tmp_path, monkeypatch):
     small_shards(monkeypatch)
     write(Folder, root, out)
     assert "train-00000-of-00001.parquet" not in shards(out / "default")
+    assert f"removed {out / 'default/train-00000-of-00001.parquet'}" in capsys.readouterr().out
     assert_equal(
         load("folder", data_dir=str(root), cache_dir=str(tmp_path / "cache")),
         datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache2")),
