@@ -54,9 +54,7 @@ def load(
         builder.download_and_prepare(num_proc=num_proc)
         return builder.as_dataset()
     if os.path.isdir(name) or name.count("/") == 1:
-        return datasets.load_dataset(
-            name, config, data_dir=data_dir, cache_dir=cache_dir, num_proc=num_proc, **builder_kwargs
-        )
+        return datasets.load_dataset(name, config, data_dir=data_dir, cache_dir=cache_dir, num_proc=num_proc, **builder_kwargs)
     raise ValueError(_unknown(name) + " A folder or Hub id (org/name) with Parquet files loads too.")
 
 
@@ -75,7 +73,7 @@ def load_descriptions(name: str, data_dir: str | None = None) -> dict[str, list[
     return replace(_builder_class(name).BUILDER_CONFIGS[0], data_dir=data_dir).descriptions
 
 
-def _builder_class(name: str) -> type[datasets.GeneratorBasedBuilder]:
+def _builder_class(name: str) -> type[datasets.DatasetBuilder]:
     return getattr(importlib.import_module(f"dataset_scripts.{name}"), BUILDERS[name])
 
 

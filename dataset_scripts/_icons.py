@@ -8,10 +8,14 @@
 | phosphor | justmyresource-phosphor | MIT | strokes, weight "regular" |
 | tabler | flask-tabler-icons | MIT (Tabler), BSD-3-Clause (wrapper) | strokes, the outline icons |
 
-Decided here: one weight a pack, since two weights of an icon are the same drawing; every picture is `SIZE` pixels square, black or
-colour on white, RGB. The packages are read, never patched; none of their pictures is in this repository.
+Where the licences were read: OpenMoji, Noto and Phosphor ship theirs in the package; Lucide's and Tabler's stand in their
+repositories (the packages ship the wrapper's alone). The packages need Python 3.11.
+
+Decided here: one weight a pack, since two weights of an icon are the same drawing; every picture is `SIZE` pixels square,
+black or colour on white, RGB. The packages are read, never patched; none of their pictures is in this repository.
 """
 
+import contextlib
 import functools
 import io
 import re
@@ -20,7 +24,7 @@ import zipfile
 from importlib import metadata, resources, util
 from xml.etree import ElementTree
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageOps
 
 SIZE = 256  # pixels
 PACKAGES = {  # distribution -> module
@@ -59,8 +63,9 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
+@functools.cache
 def render(artist: str, name: str, part: str = "line") -> bytes:
-    """PNG of one drawing, ``SIZE`` x ``SIZE``, RGB on white.
+    """PNG of one drawing, ``SIZE`` x ``SIZE``, RGB on white; kept, since a colour drawing may be in two splits.
 
     Args:
         artist: one of `ARTISTS`.
@@ -72,9 +77,7 @@ def render(artist: str, name: str, part: str = "line") -> bytes:
     """
     if artist == "noto":
         return _png(_noto_glyph(name))
-    svg = {"openmoji": _openmoji_svg, "lucide": _lucide_svg, "phosphor": _phosphor_svg, "tabler": _tabler_svg}[artist](name)
-    if artist == "openmoji":
-        svg = keep_groups(svg, part)
+    svg = keep_groups(_openmoji_svg(name), part) if artist == "openmoji" else _pack_svg(artist, name)
     import resvg_py  # of the `demo` extra
 
     pixels = resvg_py.svg_to_bytes(svg_string=svg, width=SIZE, height=SIZE, background="white")
@@ -107,50 +110,48 @@ def _openmoji_svg(name: str) -> str:
     raise KeyError(f"openmoji has no {name}")
 
 
-def _lucide_svg(name: str) -> str:
-    with resources.as_file(resources.files("lucide") / "data" / "lucide-icons.db") as path, sqlite3.connect(path) as database:
-        row = database.execute("select svg from icons where name = ?", (name,)).fetchone()
-    if row is None:
-        raise KeyError(f"lucide has no {name}")
-    return row[0]
+def _pack_svg(artist: str, name: str) -> str:
+    icons = {"lucide": _lucide_icons, "phosphor": _phosphor_icons, "tabler": _tabler_icons}[artist]()
+    if name not in icons:
+        raise KeyError(f"{artist} has no {name}")
+    return icons[name]
 
 
 @functools.cache
-def _phosphor_icons() -> zipfile.ZipFile:
-    return zipfile.ZipFile(io.BytesIO((resources.files("justmyresource_phosphor") / "icons.zip").read_bytes()))
+def _lucide_icons() -> dict[str, str]:
+    file = resources.files("lucide") / "data" / "lucide-icons.db"
+    with resources.as_file(file) as path, contextlib.closing(sqlite3.connect(path)) as database:
+        return dict(database.execute("select name, svg from icons"))
 
 
-def _phosphor_svg(name: str) -> str:
-    return _phosphor_icons().read(f"regular/{name}.svg").decode()
+@functools.cache
+def _phosphor_icons() -> dict[str, str]:
+    with (resources.files("justmyresource_phosphor") / "icons.zip").open("rb") as file, zipfile.ZipFile(file) as archive:
+        names = [name for name in archive.namelist() if name.startswith("regular/")]
+        return {name[len("regular/") : -len(".svg")]: archive.read(name).decode() for name in names}
 
 
 @functools.cache
 def _tabler_icons() -> dict[str, str]:
-    """The symbols of the sprite sheet, by name."""
     sheet = resources.files("flask_tabler_icons") / "static" / "tabler_icons" / "tabler-sprite-nostroke.svg"
     symbols = re.findall(r'<symbol id="tabler-([^"]+)"(.*?)</symbol>', sheet.read_text(encoding="utf-8"), flags=re.DOTALL)
     return {name: f'<svg xmlns="{SVG}" stroke-width="2"{inside}</svg>' for name, inside in symbols}
 
 
-def _tabler_svg(name: str) -> str:
-    return _tabler_icons()[name]
-
-
 @functools.cache
-def _noto_font(pixels: int) -> ImageFont.FreeTypeFont:
+def _noto_font() -> ImageFont.FreeTypeFont:
     with resources.as_file(resources.files("manimgx_fonts") / "NotoEmoji[wght].ttf") as path:
-        font = ImageFont.truetype(str(path), pixels)
+        font = ImageFont.truetype(str(path), 2 * SIZE)
     font.set_variation_by_axes([NOTO_WEIGHT])
     return font
 
 
 def _noto_glyph(name: str) -> Image.Image:
     """The glyph, centred. A font has no error for a missing glyph, so the class table's test looks into its character map."""
-    text = chr(int(name, 16))
-    left, top, right, bottom = _noto_font(SIZE).getbbox(text)
-    font = _noto_font(round(SIZE * NOTO_SHARE * SIZE / max(right - left, bottom - top)))
-    left, top, right, bottom = font.getbbox(text)
+    large = Image.new("L", (4 * SIZE, 4 * SIZE), 255)  # margins belong to the glyph, so its ink is measured, not its box
+    ImageDraw.Draw(large).text((SIZE, SIZE), chr(int(name, 16)), font=_noto_font(), fill=0)
+    glyph = large.crop(ImageChops.invert(large).getbbox())
+    glyph = ImageOps.contain(glyph, (round(SIZE * NOTO_SHARE),) * 2, Image.Resampling.LANCZOS)
     image = Image.new("RGB", (SIZE, SIZE), "white")
-    corner = ((SIZE - right - left) / 2, (SIZE - bottom - top) / 2)
-    ImageDraw.Draw(image).text(corner, text, font=font, fill="black")
+    image.paste(glyph, ((SIZE - glyph.width) // 2, (SIZE - glyph.height) // 2))
     return image

@@ -7,22 +7,26 @@
 
     python -m dataset_scripts.openmoji  # drawings by split and artist
 
-A class is a thing ("guitar"); its sketches are line drawings by three to five artists, its photos OpenMoji's colour drawing and the same
-without its lines (the "fill"). The artists, packages and licences are in `_icons.py`.
+A class is a thing ("guitar"); its sketches are line drawings by three to five artists, its photos OpenMoji's colour drawing
+and the same without its lines (the "fill"). The artists, packages and licences are in `_icons.py`.
 
 Decided here:
 
-- Which icon shows which class was decided by eye and stands in ``openmoji_classes.csv``. Left out: icons that show something else under
-  the same name, glyphs that are solid or white on black, and things that OpenMoji draws without colour (a snowflake, a paper clip).
-- A fill is listed (``openmoji_fill``) where colour covers at least two fifths of the drawing and the thing can still be told by it.
+- Which icon shows which class was decided by eye and stands in ``openmoji_classes.csv``. Left out: icons that show something
+  else under the same name, glyphs that are solid or white on black where three others are at hand, and things that OpenMoji
+  draws without colour (a snowflake, a paper clip).
+- A fill is listed (``openmoji_fill``) where colour covers at least two fifths of the drawing and the thing can still be told
+  by it; that was looked at too.
 - Split ``80_20``: near-twins (taxi, police car; the column ``group``) are on the same side, so that unseen means unseen.
-- An outline never searches for its own colouring. ``test`` has no OpenMoji line art: its queries are drawn by the other artists.
-- ``validation`` holds out, of each seen class, the drawings of one artist other than OpenMoji (the first by a hash of class and artist).
-  Its gallery is the training one, since a class has too few colour drawings to part with any: it tells how well new *drawings* of known
-  things are understood, and reads higher than ``test``. It may rank checkpoints; it does not estimate zero-shot quality.
+- An outline never searches for its own colouring. ``test`` has no OpenMoji line art: its queries are the other artists'.
+- ``validation`` holds out, of each seen class, the drawings of one artist other than OpenMoji (the first by a hash of class
+  and artist). Its gallery is the training one, since a class has too few colour drawings to part with any: it tells how well
+  new *drawings* of known things are understood, and reads higher than ``test``. It may rank checkpoints; it does not
+  estimate zero-shot quality.
 - ``descriptions`` of the unseen classes are shipped for study; training reads those of the train split alone.
-- Pictures are rendered once, into the cache. The cache key holds the class table, the split, the descriptions and the packages'
-  versions, so none of them can change and leave stale rows. Code changes raise `VERSION`.
+- Pictures are rendered once, into the cache. The cache key holds the class table, the split, the descriptions and the
+  packages' versions, so none of them can change and leave stale rows. Code changes raise `VERSION`.
+- A script that `datasets` 3.6 loads is copied away from its siblings, so tables and helpers come from the installed package.
 """
 
 import csv
@@ -67,7 +71,7 @@ def _package_file(name: str):
 
 
 def read_drawings() -> dict[str, list[Drawing]]:
-    """All drawings of each class, from ``openmoji_classes.csv``: the line drawings, then the colour drawings, then the fills."""
+    """Drawings of each class, from ``openmoji_classes.csv``: line drawings, colour drawings, fills."""
     drawings = {}
     for row in csv.DictReader(_package_file("openmoji_classes.csv").read_text(encoding="utf-8").splitlines()):
         label = row["class"]
