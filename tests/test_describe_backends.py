@@ -25,7 +25,8 @@ def requests_for(count, system="round"):
 def tiny_model(tmp_path_factory):
     """A random 2-layer Llama that speaks in words of looks: its answers pass the checks now and then."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    looks = sorted(VISUAL_WORDS)[::3]
+    known = ["red", "wing", "black", "round"]
+    looks = known + sorted(VISUAL_WORDS - set(known))[::3]
     words = ["<unk>", "<s>", "</s>", "system", "user", "assistant", "a", "b", "ab", *looks, *(word + "." for word in looks)]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

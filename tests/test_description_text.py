@@ -3,6 +3,9 @@
 Run: python -m pytest tests/test_description_text.py
 """
 
+import json
+from importlib import resources
+
 import pytest
 
 from caan.descriptions import (
@@ -181,3 +184,30 @@ def test_checks_can_be_switched_off_for_another_language():
     answer = "Eine Eule hat einen runden Kopf."
     assert review(answer, "Wie sieht eine Eule aus?", True, Checks())[1] == "not about looks"
     assert review(answer, "Wie sieht eine Eule aus?", True, Checks(min_visual_words=0)) == (answer, None)
+
+
+def test_descriptions_known_to_be_good_pass():
+    """The rules must not throw away what they are made to keep: at most 1 in 200 of the shipped descriptions."""
+    prompts = load_prompt_set("interrogative")
+    lines = (resources.files("dataset_scripts") / "descriptions" / "benchmarks.jsonl").read_text(encoding="utf-8").splitlines()
+    refused = []
+    for line in map(json.loads, lines):
+        question = prompts.question(line["prompt"], line["concept"])
+        text, reason = review(line["text"], question, True, prompts.checks)
+        refused += [(line["text"], reason)] if reason or text != line["text"] else []
+    assert len(lines) > 1000
+    assert len(refused) <= len(lines) / 200, refused
+
+
+@pytest.mark.parametrize(
+    "question, answer",
+    [
+        ("outline", "The outline of a teapot can be drawn in a simple line sketch using only a few lines."),
+        ("surface", "The colors and textures of a teapot, as seen in a photo, are a mix of the various materials used."),
+        ("difference", "A teapot differs from the things that look most like it in its appearance, its shape and its parts."),
+    ],
+)
+def test_words_of_the_question_are_no_evidence(question, answer):
+    """Answers that SmolLM2-135M gave."""
+    prompts = load_prompt_set("interrogative")
+    assert review(answer, prompts.question(question, "teapot"), True, prompts.checks)[1] == "not about looks"

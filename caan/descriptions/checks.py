@@ -92,13 +92,12 @@ def _fault_of(text: str, question: str, checks: Checks) -> str | None:
         return "too short"
     if len(words) >= 12 and len(distinct) < len(words) / 2:
         return "repeats itself"
-    if distinct & FIRST_PERSON or len({word for word in distinct if is_visual(word)}) < checks.min_visual_words:
+    if distinct & FIRST_PERSON or len(visual_words(text) - visual_words(question)) < checks.min_visual_words:
         return "not about looks"
     return None
 
 
-def is_visual(word: str) -> bool:
-    """Whether a word speaks of looks, in its plain form, a plural, or any part of a hyphenated word ("four-legged")."""
-    parts = [word, *word.split("-")]
-    forms = [form for part in parts for form in (part, part.removesuffix("s"), part.removesuffix("es"))]
-    return any(form in VISUAL_WORDS for form in forms)
+def visual_words(text: str) -> set[str]:
+    """The words of `VISUAL_WORDS` in a text, also in a plural or in a part of a hyphenated word ("four-legged")."""
+    parts = [part for word in words_of(text) for part in (word, *word.split("-"))]
+    return {form for part in parts for form in (part, part.removesuffix("s"), part.removesuffix("es")) if form in VISUAL_WORDS}
