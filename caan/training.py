@@ -6,6 +6,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch.utils.data import DataLoader
+from transformers.utils.logging import disable_progress_bar
 
 from caan.checkpoint import publish_folder, temporary_folder
 from caan.data import Pictures, SketchPhotoPairs
@@ -20,6 +21,7 @@ def build_accelerator(options: TrainOptions) -> Accelerator:
 
     Encoders carry parameters that no loss reaches (DINOv2's mask token, CLIP's last norm), so DDP has to look for them.
     """
+    disable_progress_bar()  # of every small file that transformers writes; the training bar stays
     return Accelerator(
         cpu=options.cpu,
         mixed_precision=options.mixed_precision,
