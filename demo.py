@@ -84,7 +84,7 @@ def main() -> None:
     pixels.name, trained.name = "pixels (ink correlation)", "trained CAAN"
     reports, features = measure([pixels, start, trained], benchmark, options.seed)
     picture = folder / "retrieval.png"
-    retrieval_picture(features, benchmark, rows=10, seed=options.seed).save(picture)
+    retrieval_picture(features, benchmark, rows=10).save(picture)
     circumstances = {"dataset": data_options.dataset, "split": "test (unseen classes)", "seed": options.seed}
     results = write_results(folder, reports, circumstances)
 

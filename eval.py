@@ -45,11 +45,15 @@ for name in options.model:
     print(reports[name], end="\n\n")
     if options.picture_rows:
         path = output / f"retrieval_{Path(name).name}.png"
-        retrieval_picture(features, benchmark, options.picture_rows, options.seed).save(path)
+        retrieval_picture(features, benchmark, options.picture_rows).save(path)
         print(f"picture: {path}\n")
 
 # --- report
-circumstances = asdict(options) | {"dataset_config": splits["test"].info.config_name, "device": device}
+circumstances = asdict(options) | {
+    "dataset_config": splits["test"].info.config_name,
+    "device": device,
+    "seed": None,
+}  # nothing is drawn
 print(results_markdown(reports))
 (output / "table.md").write_text(results_markdown(reports) + "\n")
 print(f"\nresults: {write_results(output, reports, circumstances)}")
