@@ -9,6 +9,10 @@ from torch import nn
 from transformers import AutoModel
 
 CLASS_TOKEN_NAMES = ("cls_token", "class_embedding", "class_token")
+KINDS = {  # what an encoder reads, and which ones do
+    "vision": ("pixel_values", "a ViT-like or CNN config (ViTConfig, CLIPVisionConfig, ...) or, for timm, TimmWrapperConfig"),
+    "text": ("input_ids", "the config of a text encoder (BertConfig, CLIPTextConfig, ...)"),
+}
 
 
 class VisualTokens(NamedTuple):
@@ -42,17 +46,33 @@ def build_encoder(config):
         return AutoModel.from_config(config, dtype=dtype)
 
 
-def encoder_width(encoder) -> int:
-    """Channels of the encoder's last hidden state. Raises ValueError for an architecture that does not say or reads text."""
+def load_encoder(name):
+    """The encoder at a Hub id or folder in float32, whatever its weights are stored in, and the set of weights that lack."""
+    encoder, report = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+    return encoder, report["missing_keys"]
+
+
+def copy_weights(source, target, missing):
+    """Fills `target`, which may lack the source's head. Raises ValueError where a weight it needs is `missing`."""
+    lacking = sorted(missing & target.state_dict().keys())
+    if lacking:
+        raise ValueError(f"{source.name_or_path} lacks {len(lacking)} of the encoder's weights: {', '.join(lacking[:3])}.")
+    target.load_state_dict(source.state_dict(), strict=False)
+
+
+def encoder_width(encoder, kind: str = "vision") -> int:
+    """Channels of the last hidden state of a "vision" or "text" encoder.
+
+    Raises:
+        ValueError: naming the architecture, where it does not tell its width or is no encoder of that kind.
+    """
     if hasattr(encoder, "timm_model"):
         return encoder.timm_model.num_features
     config = encoder.config
     width = getattr(config, "hidden_size", None) or (getattr(config, "hidden_sizes", None) or [None])[-1]
-    if width is None or encoder.main_input_name != "pixel_values":
-        raise ValueError(
-            f"A {type(config).__name__} ({config.model_type}) is no vision backbone that CAAN knows. Use a ViT-like or CNN "
-            "transformers config (ViTConfig, CLIPVisionConfig, ...), or TimmWrapperConfig(architecture=...) for timm."
-        )
+    input_name, cure = KINDS[kind]
+    if width is None or encoder.main_input_name != input_name or config.is_encoder_decoder:
+        raise ValueError(f"A {type(config).__name__} ({config.model_type}) is no {kind} encoder that CAAN knows. Use {cure}.")
     return width
 
 

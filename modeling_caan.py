@@ -21,12 +21,12 @@ from transformers.utils.generic import can_return_tuple
 try:  # as a module of the Hub repository
     from .alignment_caan import CrossModalAlignment, RelationNetwork
     from .configuration_caan import CAANConfig
-    from .encoders_caan import VisionTower, VisualTokens, build_encoder, join, select
+    from .encoders_caan import VisionTower, VisualTokens, build_encoder, copy_weights, encoder_width, join, load_encoder, select
     from .losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
 except ImportError:  # as installed modules
     from alignment_caan import CrossModalAlignment, RelationNetwork
     from configuration_caan import CAANConfig
-    from encoders_caan import VisionTower, VisualTokens, build_encoder, join, select
+    from encoders_caan import VisionTower, VisualTokens, build_encoder, copy_weights, encoder_width, join, load_encoder, select
     from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
 
 TEXT_MODULES = ("text_encoder", "text_projection", "sketch_alignment", "image_alignment")
@@ -80,7 +80,7 @@ class CAANModel(PreTrainedModel):
         self.relation_network = RelationNetwork(config)
         if config.use_text:
             self.text_encoder = build_encoder(config.text_config)
-            self.text_projection = nn.Linear(config.text_config.hidden_size, config.hidden_size)
+            self.text_projection = nn.Linear(encoder_width(self.text_encoder, "text"), config.hidden_size)
             self.sketch_alignment = CrossModalAlignment(config)
             self.image_alignment = CrossModalAlignment(config)
         self.post_init()
@@ -97,20 +97,18 @@ class CAANModel(PreTrainedModel):
         """
         if text is None and config_kwargs.get("use_text"):
             raise ValueError("use_text=True needs a text encoder: give text, a Hub id or a folder.")
-        vision_model = AutoModel.from_pretrained(vision, dtype=torch.float32)
-        text_model = None if text is None else AutoModel.from_pretrained(text, dtype=torch.float32)
+        vision_model, missing_vision = load_encoder(vision)
+        text_model, missing_text = (None, None) if text is None else load_encoder(text)
         config = cls.config_class(
             vision_config=vision_model.config,
             text_config=None if text_model is None else text_model.config,
             **{"use_text": text_model is not None, **config_kwargs},
         )
         model = cls(config)
-        pairs = [(tower.encoder, vision_model) for tower in model.vision_towers()]
-        pairs += [(model.text_encoder, text_model)] if config.use_text else []
-        for target, source in pairs:
-            missing = target.load_state_dict(source.state_dict(), strict=False).missing_keys
-            if missing:
-                raise ValueError(f"The weights of {vision if source is vision_model else text} lack {missing[:5]}.")
+        for tower in model.vision_towers():
+            copy_weights(vision_model, tower.encoder, missing_vision)
+        if config.use_text:
+            copy_weights(text_model, model.text_encoder, missing_text)
         return model
 
     def vision_towers(self) -> list[VisionTower]:

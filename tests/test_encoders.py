@@ -3,9 +3,9 @@
 import pytest
 import torch
 from tiny import HIDDEN_SIZE, IMAGE_SIZE, add_noise, caan_config, text_config, timm_config, vision_config
-from transformers import CLIPConfig, ViTConfig
+from transformers import CLIPConfig, T5Config, ViTConfig
 
-from encoders_caan import VisionTower, VisualTokens, build_encoder, count_prefix_tokens, join, select, token_grid
+from encoders_caan import VisionTower, VisualTokens, build_encoder, count_prefix_tokens, encoder_width, join, select, token_grid
 
 # name -> tokens before the local ones, grid of a 32 x 32 picture
 BACKBONES = {
@@ -157,12 +157,21 @@ def test_registers_without_a_class_token_are_no_class_token():
     assert count_prefix_tokens(build_encoder(vision_config("dinov2_with_registers"))) == (4, True)
 
 
-def test_what_is_no_vision_backbone_is_named():
+def test_what_is_no_vision_encoder_is_named():
     """A text encoder has a width too, and a whole CLIP is easily taken for its vision half."""
     clip = CLIPConfig(vision_config=vision_config("clip_vision").to_dict(), text_config={"num_hidden_layers": 1})
     for config, name in ((text_config(), r"BertConfig \(bert\)"), (clip, r"CLIPConfig \(clip\)")):
-        with pytest.raises(ValueError, match=f"A {name} is no vision backbone.*CLIPVisionConfig.*TimmWrapperConfig"):
+        with pytest.raises(ValueError, match=f"A {name} is no vision encoder.*CLIPVisionConfig.*TimmWrapperConfig"):
             VisionTower(caan_config(vision_config=config))
+
+
+def test_what_is_no_text_encoder_is_named():
+    """An encoder-decoder would ask for the decoder's words in the middle of the training."""
+    sizes = {"d_model": 8, "d_kv": 4, "num_layers": 1, "num_heads": 2, "d_ff": 8, "vocab_size": 10}
+    for config, name in ((vision_config(), r"ViTConfig \(vit\)"), (T5Config(**sizes), r"T5Config \(t5\)")):
+        with pytest.raises(ValueError, match=f"A {name} is no text encoder.*BertConfig"):
+            encoder_width(build_encoder(config), "text")
+    assert encoder_width(build_encoder(text_config()), "text") == 12
 
 
 def test_an_unknown_timm_architecture_is_named():

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from losses_caan import mine_triplets, relation_loss, text_contrastive_loss, triplet_loss
+from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
@@ -134,6 +134,32 @@ def test_contrastive_loss_by_hand():
     """An image on its own prototype, at right angles to the other: log(1 + exp(-1 / temperature))."""
     loss = text_contrastive_loss(torch.tensor([[5.0, 0.0]]), torch.eye(2), torch.tensor([0]), 0.5)
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-2)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+def test_sketch_photo_contrast_equals_the_formula(dtype, temperature):
+    """Both directions, each anchor's same-class partners averaged."""
+    sketches, photos, labels = random_batch(6, num_classes=3, per_class=2)
+    labels[0] = labels[1]  # uneven classes
+    sketches, photos = sketches.to(dtype), photos.to(dtype)
+    total = 0.0
+    for anchors, others in ((sketches, photos), (photos, sketches)):
+        for anchor, label in zip(anchors.tolist(), labels):
+            logits = [sum(a * b for a, b in zip(unit(anchor), unit(other))) / temperature for other in others.tolist()]
+            normaliser = math.log(sum(math.exp(x) for x in logits))
+            partners = [normaliser - logits[k] for k in range(len(labels)) if labels[k] == label]
+            total += sum(partners) / len(partners)
+    loss = sketch_photo_contrastive_loss(sketches, photos, labels, temperature)
+    assert loss.item() == pytest.approx(total / 12, rel=1e-4)
+
+
+def test_sketch_photo_contrast_by_hand():
+    """Two classes at right angles, one pair each: log(1 + exp(-1 / temperature)); the same for wrong pairs, plus 1 / t."""
+    pairs, labels = torch.eye(2), torch.tensor([0, 1])
+    expected = math.log(1 + math.exp(-2))
+    assert sketch_photo_contrastive_loss(3 * pairs, pairs, labels, 0.5).item() == pytest.approx(expected)
+    assert sketch_photo_contrastive_loss(pairs, pairs.flip(0), labels, 0.5).item() == pytest.approx(expected + 2)
 
 
 def test_a_class_without_description_does_not_make_the_contrast_nan():

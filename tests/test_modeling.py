@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from tiny import batch, caan_model, features
 
 from encoders_caan import join
-from losses_caan import mine_triplets, relation_loss, text_contrastive_loss, triplet_loss
+from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
 from modeling_caan import CAANOutput
 
 
@@ -152,15 +152,22 @@ def test_with_all_text_dropped_after_alignment_equals_before():
 @torch.no_grad()
 def test_the_loss_is_the_weighted_sum_of_its_named_parts():
     inputs = batch()
-    weights = {"lambda_tri": 0.5, "lambda_rn": 3.0, "lambda_text": 0.25}
+    weights = {"lambda_tri": 0.5, "lambda_rn": 3.0, "lambda_con": 2.0, "lambda_text": 0.25}
     output = caan_model(**weights)(**inputs)
-    assert output.loss.item() == pytest.approx(
-        0.5 * output.loss_tri.item() + 3 * output.loss_rn.item() + 0.25 * output.loss_text.item(), rel=1e-5
-    )
+    expected = sum(weight * output[name.replace("lambda", "loss")].item() for name, weight in weights.items())
+    assert output.loss.item() == pytest.approx(expected, rel=1e-5)
     plain = caan_model()(**inputs)
-    assert plain.loss_text is None and plain.loss.item() == pytest.approx((plain.loss_tri + plain.loss_rn).item(), rel=1e-6)
+    assert plain.loss_con is None and plain.loss_text is None
+    assert plain.loss.item() == pytest.approx((plain.loss_tri + plain.loss_rn).item(), rel=1e-6)
     assert torch.equal(plain.loss_tri, output.loss_tri) and torch.equal(plain.loss_rn, output.loss_rn)
     assert caan_model(lambda_tri=0, lambda_rn=0)(**inputs).loss.item() == 0
+
+
+@torch.no_grad()
+def test_the_contrast_of_sketches_and_photos_is_of_the_features_used_at_inference():
+    model, inputs = caan_model(lambda_con=1.0, temperature=0.2), batch()
+    expected = sketch_photo_contrastive_loss(*features(model), inputs["labels"], 0.2)
+    assert model(**inputs).loss_con.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 @torch.no_grad()

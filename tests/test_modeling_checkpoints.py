@@ -146,7 +146,21 @@ def test_a_warm_start_without_text_has_no_text(tmp_path):
         CAANModel.from_encoders_pretrained(tmp_path, use_text=True, **sizes)
 
 
+def test_a_warm_start_from_incomplete_weights_is_refused(tmp_path):
+    """A missing head is not missed; a missing layer would be random noise that nobody asked for."""
+    save_encoder(tmp_path, vision_config())
+    path = tmp_path / "model.safetensors"
+    weights = {name: weight for name, weight in load_file(path).items() if "pooler" not in name}
+    save_file(weights, path, metadata={"format": "pt"})
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_relation_tokens": 4}
+    model = CAANModel.from_encoders_pretrained(tmp_path, **sizes)
+    assert torch.equal(model.sketch_encoder.encoder.layernorm.bias, weights["layernorm.bias"])
+    save_file({k: w for k, w in weights.items() if k != "layernorm.bias"}, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"{tmp_path} lacks 1 of the encoder's weights: layernorm.bias"):
+        CAANModel.from_encoders_pretrained(tmp_path, **sizes)
+
+
 def test_a_warm_start_from_a_text_encoder_as_vision_is_refused(tmp_path):
     save_encoder(tmp_path, text_config())
-    with pytest.raises(ValueError, match=r"BertConfig \(bert\) is no vision backbone"):
+    with pytest.raises(ValueError, match=r"BertConfig \(bert\) is no vision encoder"):
         CAANModel.from_encoders_pretrained(tmp_path)

@@ -61,7 +61,13 @@ def vision_config(name: str = "vit"):
         ),
         "timm_resnet": lambda: timm_config("resnet18", layers=[1, 1, 1, 1], channels=[8, 8, 8, 16]),
         "timm_swin": lambda: timm_config(
-            "swin_tiny_patch4_window7_224", img_size=IMAGE_SIZE, window_size=4, embed_dim=8, depths=[1, 1], num_heads=[1, 2]
+            "swin_tiny_patch4_window7_224",
+            img_size=IMAGE_SIZE,
+            window_size=4,
+            embed_dim=8,
+            depths=[1, 1],
+            num_heads=[1, 2],
+            drop_path_rate=0.0,
         ),
     }
     return makers[name]()
