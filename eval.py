@@ -14,12 +14,14 @@ from pathlib import Path
 import torch
 
 from caan.data import load_splits
+from caan.errors import explain_errors
 from caan.evaluation import embed_benchmark, make_benchmark, results_markdown, retrieval_picture, write_results
 from caan.metrics import retrieval_metrics
 from caan.options import EvalOptions, parse_options
 from caan.retrievers import load_retriever
 
 # --- options and data
+explain_errors()
 (options,) = parse_options(EvalOptions, description=__doc__)
 device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
 output = Path(options.output_dir)
@@ -50,7 +52,7 @@ for name in options.model:
 
 # --- report
 circumstances = asdict(options) | {
-    "dataset_config": splits["test"].info.config_name,
+    "dataset_config": splits[options.split].info.config_name,
     "device": device,
     "seed": None,
 }  # nothing is drawn

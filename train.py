@@ -12,37 +12,42 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-from accelerate import skip_first_batches
 from accelerate.utils import set_seed
 from tqdm.auto import tqdm
 
-from caan.building import build_model, build_optimizer, build_schedule
+from caan.building import build_model, build_optimizer, build_schedule, uses_text
 from caan.card import write_card
-from caan.checkpoint import TrainerState, latest_checkpoint, load_checkpoint, publish_files, save_checkpoint
+from caan.checkpoint import TrainerState, latest_checkpoint, load_checkpoint, publish_files, require_fresh, save_checkpoint
 from caan.data import load_splits
+from caan.errors import explain_errors
 from caan.evaluation import command_line, make_benchmark
 from caan.options import DataOptions, ModelOptions, TrainOptions, parse_options
 from caan.text import DescriptionSource, collect_descriptions, tokenize_descriptions
-from caan.training import build_accelerator, build_loader, save_model, seed_step, validate
+from caan.training import build_accelerator, build_loader, epoch_batches, save_model, seed_step, set_training, validate
 
 # --- options
+explain_errors()
 model_options, data_options, options = parse_options(ModelOptions, DataOptions, TrainOptions, description=__doc__)
 accelerator = build_accelerator(options)
 set_seed(options.seed)
 output = Path(options.output_dir)
 checkpoints = output / "checkpoints"
+if not options.resume_from_checkpoint:
+    require_fresh(checkpoints)
 
 # --- data: the first process builds, the others read its cache
 with accelerator.main_process_first():
     splits = load_splits(data_options)
 train_split = splits["train"]
 names = train_split.features["label"].names
-descriptions = collect_descriptions(train_split["label"], train_split["descriptions"], names)
+descriptions = {}
+if uses_text(model_options):
+    descriptions = collect_descriptions(train_split["label"], train_split["descriptions"], names)
 
 # --- model
 model, processor = build_model(model_options, [s for sentences in descriptions.values() for s in sentences])
 image_processor = getattr(processor, "image_processor", processor)
-model.to(accelerator.device).train()
+model.to(accelerator.device)
 if model_options.activation_checkpointing:
     model.activation_checkpointing_enable()
 text = None
@@ -52,7 +57,6 @@ if model.config.use_text:
 
 # --- optimisation
 loader = build_loader(train_split, image_processor, data_options, options, accelerator.num_processes)
-sampler = loader.sampler
 optimizer = build_optimizer(model, options)
 model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
 steps_per_epoch = math.ceil(len(loader) / options.gradient_accumulation_steps)
@@ -76,10 +80,8 @@ bar = tqdm(
     total=steps_per_epoch * options.num_epochs, initial=state.step, desc="training", disable=not accelerator.is_main_process
 )
 for epoch in range(state.epoch, options.num_epochs):
-    sampler.set_epoch(epoch)
-    model.train()
-    batches = skip_first_batches(loader, state.batches) if state.batches else loader
-    for batch in batches:
+    set_training(model)
+    for batch in epoch_batches(loader, epoch, state.batches):
         seed_step(options.seed, epoch * len(loader) + state.batches, accelerator.process_index)
         with accelerator.accumulate(model):
             result = model(**batch, **(text.step_inputs() if text else {}))

@@ -1,11 +1,15 @@
 """The model and processor that a recipe asks for, and the optimizer that trains it."""
 
+import dataclasses
+import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import contextmanager
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import AutoImageProcessor, AutoTokenizer, get_cosine_schedule_with_warmup
+from transformers import CONFIG_MAPPING, AutoImageProcessor, AutoModel, AutoTokenizer, get_cosine_schedule_with_warmup
 
 from caan.options import ModelOptions, TrainOptions
 from caan.text import train_tokenizer
@@ -20,32 +24,92 @@ def build_model(options: ModelOptions, sentences: Sequence[str]) -> tuple[CAANMo
     """A CAAN from a checkpoint, from pretrained encoders, or from random weights, with its processor.
 
     Args:
-        sentences: the training classes' descriptions; a tokenizer is trained on them where no text model brings one.
+        sentences: the training classes' descriptions; a tokenizer is trained on them where no text model brings one. Read
+            only where `uses_text(options)`.
 
     Raises:
-        ValueError or OSError: unknown backbone, wrong field of CAANConfig; the message names it.
+        ValueError: unknown backbone, checkpoint that cannot be loaded, wrong field of CAANConfig; the message names it.
     """
     if options.model:
-        model = CAANModel.from_pretrained(options.model, dtype=torch.float32)
-        load = CAANProcessor if model.config.use_text else CAANImageProcessor
-        return model, load.from_pretrained(options.model)
-    fields = json.loads(options.model_config)
+        with naming("model", options.model):
+            model = CAANModel.from_pretrained(options.model, dtype=torch.float32)
+            load = CAANProcessor if model.config.use_text else CAANImageProcessor
+            return model, load.from_pretrained(options.model)
+    fields = {**config_fields(options.model_config), "use_text": uses_text(options)}
     tokenizer = None
-    if fields.get("use_text", options.text_model is not None or "text_config" in fields):
-        if options.text_model:
+    if fields["use_text"] and options.text_model:
+        with naming("text_model", options.text_model):
             tokenizer = AutoTokenizer.from_pretrained(options.text_model)
-        else:
-            tokenizer = train_tokenizer(sentences, options.tokenizer_vocab_size)
-            fields["text_config"] = {**fields.get("text_config", {}), "vocab_size": len(tokenizer)}
-    else:
-        fields["use_text"] = False
-    if options.vision_model:
-        model = CAANModel.from_encoders_pretrained(options.vision_model, options.text_model, **fields)
-    else:
-        model = CAANModel(CAANConfig(**fields))
+    elif fields["use_text"]:
+        tokenizer = train_tokenizer(sentences, options.tokenizer_vocab_size)
+        fields["text_config"] = {**(fields.get("text_config") or {}), "vocab_size": len(tokenizer)}
+    model = warm_start(options, fields)
     image_processor = build_image_processor(options.vision_model, options.image_size)
     freeze_vision_blocks(model, options.freeze_vision_blocks)
     return model, CAANProcessor(image_processor, tokenizer) if tokenizer is not None else image_processor
+
+
+def uses_text(options: ModelOptions) -> bool:
+    """Whether the model of these options learns with text: as it says, or where it names a text encoder."""
+    if options.model:
+        with naming("model", options.model):
+            return CAANConfig.from_pretrained(options.model).use_text
+    fields = config_fields(options.model_config)
+    return fields.get("use_text", options.text_model is not None or "text_config" in fields)
+
+
+def warm_start(options: ModelOptions, fields: dict) -> CAANModel:
+    """A CAAN of these config fields whose encoders start from `vision_model` and `text_model`, where they are given."""
+    pretrained = {}
+    for kind in ("vision", "text") if fields["use_text"] else ("vision",):
+        if name := getattr(options, f"{kind}_model"):
+            with naming(f"{kind}_model", name):
+                pretrained[kind] = AutoModel.from_pretrained(name, dtype=torch.float32)
+            fields[f"{kind}_config"] = pretrained[kind].config
+    try:
+        model = CAANModel(CAANConfig(**fields))
+    except StrictDataclassError as error:
+        raise ValueError(f"model_config: {error}") from error
+    for kind, source in pretrained.items():
+        for encoder in [model.text_encoder] if kind == "text" else [tower.encoder for tower in model.vision_towers()]:
+            missing = encoder.load_state_dict(source.state_dict(), strict=False).missing_keys
+            if missing:
+                raise ValueError(f"{kind}_model {getattr(options, f'{kind}_model')!r} lacks the weights {missing[:5]}.")
+    return model
+
+
+def config_fields(text: str) -> dict:
+    """The option `model_config` as a mapping. Raises ValueError naming an unknown field or an unknown type of encoder."""
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"model_config is no JSON: {error}. Got: {text}") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"model_config must be a mapping of CAANConfig's fields, got {text}.")
+    refuse_unknown("model_config has no field", fields, [field.name for field in dataclasses.fields(CAANConfig)])
+    for encoder in CAANConfig.sub_configs_defaults:
+        if isinstance(fields.get(encoder), dict) and "model_type" in fields[encoder]:
+            refuse_unknown(
+                f"{encoder}: transformers knows no model_type", [fields[encoder]["model_type"]], CONFIG_MAPPING.keys()
+            )
+    return fields
+
+
+def refuse_unknown(problem: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raises ValueError for a name that is not known, with the nearest one that is."""
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            raise ValueError(f"{problem} {name!r}{f', did you mean {near[0]!r}?' if near else '.'}")
+
+
+@contextmanager
+def naming(option: str, value: str):
+    """Errors of loading from the Hub or a folder begin with the option that named it: the Hub's own may not."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{option} {value!r} cannot be loaded: {error}") from error
 
 
 def build_image_processor(vision_model: str | None, image_size: int) -> CAANImageProcessor:
@@ -54,11 +118,11 @@ def build_image_processor(vision_model: str | None, image_size: int) -> CAANImag
     if vision_model:
         try:
             stock = AutoImageProcessor.from_pretrained(vision_model)
-            source = stock.to_dict() if getattr(stock, "image_mean", None) else stock.data_config  # timm's names
-            statistics = {"image_mean": list(source.get("image_mean") or source["mean"])}
-            statistics["image_std"] = list(source.get("image_std") or source["std"])
+            source = getattr(stock, "data_config", None) or stock.to_dict()  # timm has names of its own
+            statistics = {f"image_{name}": source.get(f"image_{name}") or source.get(name) for name in ("mean", "std")}
         except OSError:
             pass  # no preprocessor_config.json
+    statistics = {name: list(values) for name, values in statistics.items() if values}
     return CAANImageProcessor(size={"height": image_size, "width": image_size}, **statistics)
 
 
@@ -76,10 +140,10 @@ def freeze_vision_blocks(model: CAANModel, count: int) -> None:
             raise ValueError(
                 f"freeze_vision_blocks is {count}, but {type(tower.encoder).__name__} has {len_of(blocks)} blocks."
             )
-        first_free = {id(p) for block in list(blocks)[count:] for p in block.parameters()}
-        for parameter in tower.encoder.parameters():  # in the order of use: embeddings, blocks, last norm
-            if id(parameter) in first_free:
-                break
+        frozen = {id(p) for block in list(blocks)[:count] for p in block.parameters()}
+        parameters = list(tower.encoder.parameters())  # in the order of use: embeddings, blocks, last norm
+        last = max(i for i, p in enumerate(parameters) if id(p) in frozen)
+        for parameter in parameters[: last + 1]:
             parameter.requires_grad_(False)
 
 

@@ -77,6 +77,19 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return max((path for path in folder.glob("step_*") if (path / STATE_FILE).is_file()), default=None)
 
 
+def require_fresh(folder: Path) -> None:
+    """Refuses to start anew over the checkpoints of another run, which the first new one would remove.
+
+    Raises:
+        ValueError: `folder` holds a complete checkpoint.
+    """
+    if latest := latest_checkpoint(folder):
+        raise ValueError(
+            f"{latest} is a checkpoint of an earlier run. Go on from it with --resume_from_checkpoint latest, give another "
+            f"--output_dir, or remove {folder}."
+        )
+
+
 def load_checkpoint(accelerator, folder: Path) -> TrainerState:
     """Restores model, optimizer and schedule, and returns where the run stood.
 
@@ -87,7 +100,7 @@ def load_checkpoint(accelerator, folder: Path) -> TrainerState:
         raise ValueError(f"{folder} is no complete checkpoint: it has no {STATE_FILE}.")
     try:
         accelerator.load_state(str(folder))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # of the weights, of the optimizer's groups
         raise ValueError(
             f"The checkpoint {folder} holds another model than these options build. Resume with the options it was "
             f"trained with, or give another output_dir.\n{error}"

@@ -60,12 +60,14 @@ class SketchPhotoPairs(TorchDataset):
         sketches, photos: `Pictures` of one split. image_processor: gives size, mean, std and the sketch's square.
         augment: random changes, decided by the item's seed alone, in whatever process the item is made.
 
-    Each item is `{"sketch_pixel_values", "pixel_values"}` (3, size, size) and `"labels"`.
+    Each item is `{"sketch_pixel_values", "pixel_values"}` (3, size, size) and `"labels"`, the class's place among those that
+    have sketches: the row of its description. It is the label itself unless a seen class of a partial archive is missing.
     """
 
     def __init__(self, sketches: Pictures, photos: Pictures, image_processor, augment: bool = True):
         self.sketches, self.photos, self.image_processor = sketches, photos, image_processor
         self.size = image_processor.size["height"]
+        self.class_rows = sketches.labels.unique(return_inverse=True)[1].tolist()
         self.augmentations = (
             {"sketch": sketch_augmentation(self.size), "photo": photo_augmentation(self.size)} if augment else None
         )
@@ -76,15 +78,16 @@ class SketchPhotoPairs(TorchDataset):
             return {
                 "sketch_pixel_values": self._pixels(self.sketches, item.sketch),
                 "pixel_values": self._pixels(self.photos, item.photo),
-                "labels": int(self.sketches.labels[item.sketch]),
+                "labels": self.class_rows[item.sketch],
             }
 
     def _pixels(self, pictures: Pictures, row: int) -> torch.Tensor:
         processor = self.image_processor
         if self.augmentations is None:
             return processor(pictures[row], modality=pictures.modality, return_tensors="pt")["pixel_values"][0]
+        image = pictures[row]
         try:
-            image = processor.prepare(pictures[row], pictures.modality)
+            image = processor.prepare(image, pictures.modality)
         except ValueError as error:
             raise ValueError(f"{pictures.files[row]}: {error}") from error
         if pictures.modality == "sketch":  # crops would cut strokes away, so a sketch is at its final size already

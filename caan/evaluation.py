@@ -52,11 +52,15 @@ def make_benchmark(splits, split: str = "test", generalized: bool = False) -> Be
         generalized: the photos of all seen classes, train and validation, join the gallery as distractors (the protocol
             with unseen queries only).
     """
+    if split not in splits:
+        raise ValueError(
+            f"The data set has no split {split!r}, only {', '.join(splits)}. Validation needs five sketches of a class or more."
+        )
     galleries = [Pictures(splits[split], "photo")]
     if generalized:
         if split != "test":
             raise ValueError("generalized adds the seen classes to the gallery of the unseen ones: use it with split test.")
-        galleries += [Pictures(splits[s], "photo") for s in ("train", "validation") if has_photos(splits[s])]
+        galleries += [Pictures(splits[s], "photo") for s in ("train", "validation") if s in splits and has_photos(splits[s])]
     return Benchmark(Pictures(splits[split], "sketch"), tuple(galleries))
 
 
@@ -90,7 +94,8 @@ def retrieval_picture(features: tuple, benchmark: Benchmark, rows: int, top_k: i
     labels, names = benchmark.gallery_labels, benchmark.queries.names
     report = retrieval_metrics(*features, benchmark.queries.labels, labels, per_query=True)
     order = report.per_query["map_all"].nan_to_num(-1).argsort(descending=True, stable=True)
-    chosen = [int(order[int((i + 0.5) * len(order) / rows)]) for i in range(min(rows, len(order)))]
+    rows = min(rows, len(order))
+    chosen = [int(order[int((i + 0.5) * len(order) / rows)]) for i in range(rows)]
     queries, gallery = (F.normalize(x, dim=-1) for x in features)
     best = (queries[chosen] @ gallery.T).topk(min(top_k, len(gallery)))
     results = [

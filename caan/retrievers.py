@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
-from caan.building import build_image_processor
+from caan.building import build_image_processor, naming
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor
 
@@ -45,14 +45,18 @@ def load_retriever(name: str, image_size: int | None = None) -> Retriever:
         image_size: side in pixels for a plain vision model; by default what it was trained with.
 
     A plain vision model gives its class token, or the mean of its local tokens where it has none, for sketches and photos.
+
+    Raises:
+        ValueError: nothing can be loaded under this name, or it is no vision model.
     """
     if name == PIXELS:
         return Retriever(name, PixelCorrelation(), CAANImageProcessor(size={"height": 32, "width": 32}))
-    config = AutoConfig.from_pretrained(name)
-    if config.model_type == "caan":
-        model = AutoModel.from_pretrained(name, dtype=torch.float32)
-        return Retriever(name, model.eval(), AutoImageProcessor.from_pretrained(name))
-    return Retriever(name, frozen_backbone(name), build_image_processor(name, image_size or trained_size(config)))
+    with naming("model", name):
+        config = AutoConfig.from_pretrained(name)
+        if config.model_type == "caan":
+            model = AutoModel.from_pretrained(name, dtype=torch.float32)
+            return Retriever(name, model.eval(), AutoImageProcessor.from_pretrained(name))
+        return Retriever(name, frozen_backbone(name), build_image_processor(name, image_size or trained_size(config)))
 
 
 def frozen_backbone(name: str) -> CAANModel:

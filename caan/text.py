@@ -11,7 +11,7 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
 class DescriptionTokens(NamedTuple):
-    """Token ids of every class's sentences, row i = class i; both (classes, sentences, length)."""
+    """Token ids of the training classes' sentences in the order of their labels; both (classes, sentences, length)."""
 
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
@@ -38,14 +38,12 @@ def collect_descriptions(
 
 
 def tokenize_descriptions(tokenizer, table: Mapping[int, Sequence[str]], max_length: int) -> DescriptionTokens:
-    """Tokens of the classes in `table`, in the order of their labels, which must be 0 ... n - 1.
+    """Tokens of the classes in `table`, a row each, in the order of their labels.
 
     A class with fewer sentences than another repeats its own, so that no row is empty.
     """
-    if sorted(table) != list(range(len(table))):
-        raise ValueError("Labels of the training classes must be 0 ... n - 1.")
     most = max(len(sentences) for sentences in table.values())
-    flat = [table[label][i % len(table[label])] for label in range(len(table)) for i in range(most)]
+    flat = [table[label][i % len(table[label])] for label in sorted(table) for i in range(most)]
     tokens = tokenizer(flat, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
     shape = (len(table), most, -1)
     return DescriptionTokens(tokens["input_ids"].view(shape), tokens["attention_mask"].view(shape))

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate import Accelerator, skip_first_batches
+from accelerate.utils import DistributedDataParallelKwargs, broadcast
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 from transformers.utils.logging import disable_progress_bar
 
@@ -56,14 +57,40 @@ def build_loader(train_split, image_processor, data: DataOptions, options: Train
     )
 
 
+def epoch_batches(loader, epoch: int, done: int):
+    """What is left of an epoch after its first `done` batches, in that epoch's order.
+
+    The loader counts its own passes from 0 and tells the sampler, over whatever the sampler was told before: a resumed run
+    would see the first epochs again. So it is the loader that has to know.
+    """
+    loader.set_epoch(epoch)
+    rest = skip_first_batches(loader, done) if done else loader
+    rest.set_epoch(epoch)
+    return rest
+
+
+def set_training(model) -> None:
+    """Training mode, but for batch norms with frozen weights, whose running statistics are to stay as they are too."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
+            module.eval()
+
+
 def seed_step(seed: int, batch: int, rank: int) -> None:
     """Gives batch number `batch` of the run its own random state, so that a resumed run needs no history to be equal."""
     torch.manual_seed((seed * 1_000_003 + batch) * 1_009 + rank)
 
 
 def validate(model, image_processor, benchmark: Benchmark, options: TrainOptions, data: DataOptions, accelerator) -> float:
-    """mAP@all on the held-out items of seen classes, the only number that may select a model."""
-    retriever = Retriever("validation", accelerator.unwrap_model(model), image_processor)
+    """mAP@all on the held-out items of seen classes, the only number that may select a model.
+
+    Every process first takes the main one's buffers: batch norms count by themselves in each, and the main one's are saved.
+    """
+    model = accelerator.unwrap_model(model)
+    for buffer in model.buffers():
+        buffer.copy_(broadcast(buffer))
+    retriever = Retriever("validation", model, image_processor)
     report = evaluate(
         retriever, benchmark, batch_size=options.eval_batch_size, num_workers=data.num_workers, accelerator=accelerator
     )
