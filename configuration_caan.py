@@ -9,7 +9,6 @@ from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
 
 POSITIVE = (
     "hidden_size",
@@ -19,6 +18,21 @@ POSITIVE = (
     "num_relation_tokens",
     "relation_hidden_size",
 )
+# Which pipeline file serves which task where the code comes from the Hub, in the form that transformers reads.
+PIPELINES = {"sketch-retrieval": {"impl": "pipeline_caan.SketchRetrievalPipeline", "pt": ["AutoModel"]}}
+# Installed modules register themselves. Code from the Hub must not: it would serve other repositories and revisions too.
+INSTALLED = not __package__
+
+
+def build_config(config: dict | PreTrainedConfig | None, default_type: str) -> PreTrainedConfig:
+    """The config of an encoder; a dictionary without `model_type` is one of `default_type`.
+
+    transformers 5.20 and later build sub-configs by themselves; this serves the versions before as well.
+    """
+    if isinstance(config, PreTrainedConfig):
+        return config
+    fields = dict(config or {})
+    return AutoConfig.for_model(fields.pop("model_type", default_type), **fields)
 
 
 @strict
@@ -54,10 +68,7 @@ class CAANConfig(PreTrainedConfig):
     """
 
     model_type = "caan"
-    sub_configs_defaults = {
-        "vision_config": SubConfigSpec(AutoConfig, model_type="vit"),
-        "text_config": SubConfigSpec(AutoConfig, model_type="bert"),
-    }
+    sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig}
 
     vision_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
@@ -83,6 +94,13 @@ class CAANConfig(PreTrainedConfig):
     text_dropout: float | int = 0.1
     freeze_text_encoder: bool = True
     initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        if INSTALLED:  # then the task is registered, and must not ask for trust_remote_code
+            kwargs.pop("custom_pipelines", None)
+        self.vision_config = build_config(self.vision_config, "vit")
+        self.text_config = build_config(self.text_config, "bert")
+        super().__post_init__(**kwargs)
 
     def validate_architecture(self):
         """Part of the `@strict` validation: values that cannot work together are refused by name."""
@@ -115,13 +133,15 @@ class CAANConfig(PreTrainedConfig):
 
     def to_diff_dict(self):
         """What is saved. The encoders' origin is left out, as transformers does with the config's own: it may be a path of
-        the machine that trained."""
+        the machine that trained. The pipeline's name is added, so that every saved model brings it along."""
         output = super().to_diff_dict()
         for name in self.sub_configs:
             output[name].pop("_name_or_path", None)
-        return output
+        return {**output, "custom_pipelines": PIPELINES}
 
 
 CAANConfig.register_for_auto_class()
+if INSTALLED:
+    AutoConfig.register("caan", CAANConfig, exist_ok=True)
 
 __all__ = ["CAANConfig"]

@@ -14,20 +14,22 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 try:  # as a module of the Hub repository
     from .alignment_caan import CrossModalAlignment, RelationNetwork
-    from .configuration_caan import CAANConfig
+    from .configuration_caan import INSTALLED, CAANConfig
     from .encoders_caan import VisionTower, VisualTokens, build_encoder, copy_weights, encoder_width, join, load_encoder, select
     from .losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
+    from .pipeline_caan import SketchRetrievalPipeline  # not used here: what is imported travels with the weights
 except ImportError:  # as installed modules
     from alignment_caan import CrossModalAlignment, RelationNetwork
-    from configuration_caan import CAANConfig
+    from configuration_caan import INSTALLED, CAANConfig
     from encoders_caan import VisionTower, VisualTokens, build_encoder, copy_weights, encoder_width, join, load_encoder, select
     from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
+    from pipeline_caan import SketchRetrievalPipeline
 
 TEXT_MODULES = ("text_encoder", "text_projection", "sketch_alignment", "image_alignment")
 
@@ -70,7 +72,7 @@ class CAANModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     gradient_checkpointing = False
     _supports_sdpa = True
-    _no_split_modules = ["AlignmentBlock"]
+    _no_split_modules = ["VisionTower", "AlignmentBlock"]
 
     def __init__(self, config: CAANConfig):
         super().__init__(config)
@@ -181,8 +183,7 @@ class CAANModel(PreTrainedModel):
         Args:
             input_ids, attention_mask: (classes, sentences, length).
 
-        Returns:
-            Features (classes, sentences * length, text width) and mask (classes, sentences * length), True = real token.
+        Returns features (classes, sentences * length, text width) and mask (classes, sentences * length), True = real token.
         """
         if input_ids.ndim != 3 or attention_mask is None:
             raise ValueError(
@@ -217,8 +218,7 @@ class CAANModel(PreTrainedModel):
             text_features, text_mask: what `encode_descriptions` made of them.
             output_attentions: also return the alignment's attention maps; needs text and labels.
 
-        Returns:
-            `CAANOutput`. Raises ValueError when the inputs do not suffice for what is asked.
+        Returns `CAANOutput`. Raises ValueError when the inputs do not suffice for what is asked.
         """
         photos = None if pixel_values is None else self.encode(pixel_values, "photo")
         sketches = None if sketch_pixel_values is None else self.encode(sketch_pixel_values, "sketch")
@@ -293,7 +293,7 @@ class CAANModel(PreTrainedModel):
 
 
 CAANModel.register_for_auto_class("AutoModel")
-AutoConfig.register("caan", CAANConfig, exist_ok=True)
-AutoModel.register(CAANConfig, CAANModel, exist_ok=True)
+if INSTALLED:
+    AutoModel.register(CAANConfig, CAANModel, exist_ok=True)
 
-__all__ = ["CAANConfig", "CAANModel", "CAANOutput"]
+__all__ = ["CAANConfig", "CAANModel", "CAANOutput", "SketchRetrievalPipeline"]

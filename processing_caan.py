@@ -16,9 +16,9 @@ from transformers.image_utils import PILImageResampling, is_valid_image
 from transformers.processing_utils import ImagesKwargs, ProcessingKwargs
 
 try:  # as a module of the Hub repository
-    from .configuration_caan import CAANConfig
+    from .configuration_caan import INSTALLED, CAANConfig
 except ImportError:  # as an installed module
-    from configuration_caan import CAANConfig
+    from configuration_caan import INSTALLED, CAANConfig
 
 MODALITIES = ("sketch", "photo")
 
@@ -212,10 +212,10 @@ class CAANProcessor(ProcessorMixin):
 
 CAANImageProcessor.register_for_auto_class("AutoImageProcessor")
 CAANProcessor.register_for_auto_class("AutoProcessor")
-# One class for both names: asking for the torchvision backend must not warn that there is only this one.
-AutoImageProcessor.register(
-    CAANConfig, image_processor_classes={"pil": CAANImageProcessor, "torchvision": CAANImageProcessor}, exist_ok=True
-)
-AutoProcessor.register(CAANConfig, CAANProcessor, exist_ok=True)
+if INSTALLED:
+    # One class for both names: asking for the torchvision backend must not warn that there is only this one.
+    classes = {"pil": CAANImageProcessor, "torchvision": CAANImageProcessor}
+    AutoImageProcessor.register(CAANConfig, image_processor_classes=classes, exist_ok=True)
+    AutoProcessor.register(CAANConfig, CAANProcessor, exist_ok=True)
 
 __all__ = ["CAANImageProcessor", "CAANProcessor", "open_image"]

@@ -8,7 +8,8 @@ import json
 import logging
 import sys
 
-OURS = {f"{name}_caan" for name in ("alignment", "configuration", "encoders", "losses", "modeling", "processing")} | {"caan"}
+NAMES = ("alignment", "configuration", "embedding", "encoders", "losses", "modeling", "pipeline", "processing")
+OURS = {f"{name}_caan" for name in NAMES} | {"caan"}
 
 
 class Blocker(importlib.abc.MetaPathFinder):

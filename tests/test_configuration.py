@@ -110,7 +110,7 @@ def test_dicts_become_configs_and_absent_ones_get_the_documented_defaults():
 
 
 def test_an_unknown_model_type_is_named():
-    with pytest.raises(ValueError, match="Unrecognized model type for subconfig: no_such_net"):
+    with pytest.raises(ValueError, match="Unrecognized model identifier: no_such_net"):
         CAANConfig(vision_config={"model_type": "no_such_net"})
 
 

@@ -20,7 +20,8 @@ from transformers import AutoImageProcessor, AutoModel, AutoProcessor
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor, CAANProcessor
 
-HUB_SET = {"configuration_caan.py", "alignment_caan.py", "encoders_caan.py", "losses_caan.py", "modeling_caan.py"}
+NAMES = ("alignment", "configuration", "embedding", "encoders", "losses", "modeling", "pipeline")
+HUB_SET = {f"{name}_caan.py" for name in NAMES}  # what a model brings along; its processor has a file of its own
 STRANGER = str(Path(__file__).with_name("stranger.py"))
 REPO, SHA = "org/caan-sketchy", "0123456789abcdef0123456789abcdef01234567"
 
