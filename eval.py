@@ -4,6 +4,7 @@
     python eval.py --model outputs/openmoji facebook/dinov2-small pixels          # beside baselines without training
     python eval.py --model org/caan-sketchy --dataset sketchy --data_dir Sketchy --generalized
     python eval.py --model outputs/openmoji --split validation                    # held-out items of seen classes
+    python eval.py --model outputs/openmoji pixels --update_card                  # and write the model's card anew
 
 Writes results.json (numbers and all that is needed to get them again), table.md, and a picture of each model's retrieval.
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from caan.card import carded_folders, update_card
 from caan.data import load_splits
 from caan.errors import explain_errors
 from caan.evaluation import embed_benchmark, make_benchmark, results_markdown, retrieval_picture, write_results
@@ -25,12 +27,13 @@ explain_errors()
 (options,) = parse_options(EvalOptions, description=__doc__)
 device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
 output = Path(options.output_dir)
+carded = carded_folders(options.model, options.split) if options.update_card else []
 output.mkdir(parents=True, exist_ok=True)
 splits = load_splits(options)
 benchmark = make_benchmark(splits, options.split, options.generalized)
 
 # --- each model: features, numbers, picture
-reports = {}
+reports, pictures = {}, {}
 for name in options.model:
     retriever = load_retriever(name, options.image_size or None)
     retriever.model.to(device)
@@ -46,9 +49,9 @@ for name in options.model:
     )
     print(reports[name], end="\n\n")
     if options.picture_rows:
-        path = output / f"retrieval_{Path(name).name}.png"
-        retrieval_picture(features, benchmark, options.picture_rows).save(path)
-        print(f"picture: {path}\n")
+        pictures[name] = output / f"retrieval_{Path(name).name}.png"
+        retrieval_picture(features, benchmark, options.picture_rows).save(pictures[name])
+        print(f"picture: {pictures[name]}\n")
 
 # --- report
 circumstances = asdict(options) | {
@@ -58,4 +61,7 @@ circumstances = asdict(options) | {
 }  # nothing is drawn
 print(results_markdown(reports))
 (output / "table.md").write_text(results_markdown(reports) + "\n")
-print(f"\nresults: {write_results(output, reports, circumstances)}")
+results = write_results(output, reports, circumstances)
+print(f"\nresults: {results}")
+for name in carded:
+    print(f"card: {update_card(Path(name), name, results, pictures.get(name))}")

@@ -4,6 +4,7 @@
     accelerate launch train.py recipes/openmoji.yaml --output_dir outputs/a   # as `accelerate config` says
     torchrun --nproc_per_node 2 train.py recipes/openmoji.yaml --cpu          # two processes without a GPU
     python train.py recipes/openmoji.yaml --resume_from_checkpoint latest     # go on after a stop
+    python train.py recipes/openmoji.yaml --push_to_hub --hub_model_id org/caan-openmoji --push_steps 500
 
 The result is a folder in the form of a Hub repository, which `AutoModel.from_pretrained` loads.
 """
@@ -20,20 +21,36 @@ from caan.card import write_card
 from caan.checkpoint import TrainerState, latest_checkpoint, load_checkpoint, publish_files, require_fresh, save_checkpoint
 from caan.data import load_splits
 from caan.errors import explain_errors
-from caan.evaluation import command_line, make_benchmark
+from caan.evaluation import make_benchmark
+from caan.facts import training_facts, write_facts
+from caan.hub import TrainPushOptions
 from caan.options import DataOptions, ModelOptions, TrainOptions, parse_options
+from caan.push import push_finished
 from caan.text import DescriptionSource, collect_descriptions, tokenize_descriptions
-from caan.training import build_accelerator, build_loader, epoch_batches, save_model, seed_step, set_training, validate
+from caan.training import (
+    build_accelerator,
+    build_loader,
+    epoch_batches,
+    open_push,
+    push_progress,
+    save_model,
+    seed_step,
+    set_training,
+    validate,
+)
 
 # --- options
 explain_errors()
-model_options, data_options, options = parse_options(ModelOptions, DataOptions, TrainOptions, description=__doc__)
+model_options, data_options, options, hub_options = parse_options(
+    ModelOptions, DataOptions, TrainOptions, TrainPushOptions, description=__doc__
+)
 accelerator = build_accelerator(options)
 set_seed(options.seed)
 output = Path(options.output_dir)
 checkpoints = output / "checkpoints"
 if not options.resume_from_checkpoint:
     require_fresh(checkpoints)
+push = open_push(hub_options, checkpoints, accelerator)  # refused now rather than after the training
 
 # --- data: the first process builds, the others read its cache
 with accelerator.main_process_first():
@@ -75,6 +92,9 @@ if options.resume_from_checkpoint:
     accelerator.print(f"resuming at step {state.step} from {folder}" if folder else "no checkpoint yet: starting anew")
 
 # --- loop
+facts = None
+if accelerator.is_main_process:
+    facts = training_facts(train_split, model_options, data_options, options, hub_options, accelerator)
 benchmark = make_benchmark(splits, "validation")
 bar = tqdm(
     total=steps_per_epoch * options.num_epochs, initial=state.step, desc="training", disable=not accelerator.is_main_process
@@ -101,6 +121,9 @@ for epoch in range(state.epoch, options.num_epochs):
         accelerator.log({f"train/{k}": v for k, v in losses.items()} | {"train/lr": schedule.get_last_lr()[0]}, step=state.step)
         if options.checkpointing_steps and state.step % options.checkpointing_steps == 0 and state.batches < len(loader):
             save_checkpoint(accelerator, checkpoints, state)
+        if hub_options.push_steps and state.step % hub_options.push_steps == 0 and state.step < bar.total:
+            folder = checkpoints / f"push_{state.step:08d}"
+            push_progress(push, model, processor, folder, facts, state, accelerator, hub_options.full)
     metric = validate(model, image_processor, benchmark, options, data_options, accelerator)
     accelerator.log({"validation/map_all": metric}, step=state.step)
     if accelerator.is_main_process:
@@ -118,6 +141,9 @@ if options.keep == "last":
     save_model(model, processor, checkpoints / state.best_folder, accelerator)
 if accelerator.is_main_process:
     publish_files(checkpoints / state.best_folder, output)
-    write_card(output, train_split, model_options, data_options, options, state, command_line())
+    write_facts(output, facts, state, finished=True)
+    write_card(output)
     print(f"The model is in {output}. Load it with AutoModel.from_pretrained({str(output)!r}, trust_remote_code=True).")
+    if push is not None:
+        push_finished(push, output)
 accelerator.end_training()

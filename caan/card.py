@@ -1,63 +1,168 @@
-"""The model card: a template filled with what the run knows and measured."""
+"""The model card, `README.md`: a template filled with what was recorded and measured, and with nothing else.
 
+It is written from `training.json` and `results.json` in the model's folder. A card that somebody has edited is left alone:
+the last line of ours holds a hash of the rest, which no longer fits then.
+"""
+
+import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
+from transformers import AutoConfig
+
+from caan.facts import is_hub_id, read_facts
+from caan.report import AVERAGES, TIES, results_table
+from caan.results import (
+    PICTURE_FILE,
+    adopt_results,
+    metric_heading,
+    metric_names,
+    model_index,
+    read_results,
+    write_entries,
+)
+from configuration_caan import CAANConfig
 
 TAGS = ["sketch-based-image-retrieval", "zero-shot", "sketch", "image-retrieval", "caan", "custom_code"]
+UNKNOWN = "unknown"  # as the Hub writes a licence that nobody has stated
+MARK = "<!-- Written by the caan package, which leaves the card alone once it was edited. sha256: "
 
 
-def write_card(folder: Path, train_split, model_options, data_options, options, state, command: str) -> Path:
-    """Writes `README.md` into a trained model's folder.
+def write_card(folder: Path, repo: str | None = None, license_id: str | None = None) -> Path | None:
+    """Writes the card of a model's folder, and `.eval_results` where the Hub has the benchmark.
 
     Args:
-        train_split: the training split, for class and picture counts. state: the `TrainerState` at the end.
-        model_options, data_options, options: as parsed by train.py. command: the command line of the run.
+        repo: Hub id under which readers will load the model. license_id: of the weights, as the Hub names it. Where they are
+            not given, what the training run was told; else the folder's name, and "unknown".
+
+    Returns:
+        `README.md`, or None where it was edited and stays as it is.
     """
-    seen = sorted(set(train_split["label"]))
-    selection = (
-        "No test has been run. The weights were selected by mAP@all on held-out items of *seen* classes: "
-        f"{state.best_metric:.4f} (validation split; not a zero-shot number). Run `python eval.py --model FOLDER` for the "
-        "zero-shot numbers."
+    path = folder / "README.md"
+    if path.exists() and not is_ours(path.read_text()):
+        return None
+    facts, results = read_facts(folder), read_results(folder)
+    told = facts["options"] if facts else {}
+    license_id = license_id or told.get("license") or UNKNOWN
+    content = str(
+        ModelCard.from_template(
+            card_data(facts, results, license_id),
+            template_str=(files("caan") / "templates" / "model_card.md").read_text(),
+            repo=repo or told.get("hub_model_id") or folder.resolve().name,
+            facts=facts,
+            results=results and describe_results(results),
+            picture=PICTURE_FILE if results and (folder / PICTURE_FILE).is_file() else None,
+            recipe=facts and describe_recipe(facts),
+            license_id=license_id,
+            is_full=CAANConfig.from_pretrained(folder).use_text,
+        )
     )
-    training = {
-        "data": f"`{data_options.dataset}`, split {train_split.info.config_name}",
-        "seen classes / pictures": f"{len(seen)} / {len(train_split)}",
-        "vision encoders start from": model_options.model or model_options.vision_model or "random weights",
-        "text encoder": model_options.model or model_options.text_model or "random weights, frozen",
-        "input": f"{model_options.image_size} x {model_options.image_size} pixels",
-        "batch": f"{options.classes_per_batch} classes x {options.items_per_class} sketches and photos a process",
-        "epochs / steps": f"{state.epoch} / {state.step}",
-        "learning rate": f"{options.learning_rate:g} (vision {options.vision_learning_rate or options.learning_rate:g})",
-        "seed": options.seed,
-        "weights kept": options.keep,
-    }
-    base = [name for name in (model_options.model, model_options.vision_model, model_options.text_model) if is_hub_id(name)]
-    data = ModelCardData(
+    path.write_text(sign(content))
+    write_entries(folder, results)
+    return path
+
+
+def carded_folders(names: Sequence[str], split: str) -> list[str]:
+    """Those of the models that are evaluated whose cards can take the results: folders here that hold a CAAN.
+
+    Raises:
+        ValueError: there is none, or the numbers would not be zero-shot ones.
+    """
+    folders = [name for name in names if (Path(name) / "config.json").is_file()]
+    folders = [name for name in folders if AutoConfig.from_pretrained(name).model_type == CAANConfig.model_type]
+    if not folders or split != "test":
+        raise ValueError("update_card needs a folder of a CAAN among the models, and the zero-shot split, test.")
+    return folders
+
+
+def update_card(folder: Path, name: str, results: Path, picture: Path | None) -> str:
+    """Puts an evaluation into the model's folder and writes its card anew; returns what was done, in words.
+
+    Args: as of `adopt_results`.
+    """
+    written = adopt_results(folder, name, results, picture)
+    card = write_card(folder)
+    return str(card) if card else f"README.md was edited and stays as it is (remove it to have it written anew); {written}"
+
+
+def sign(content: str) -> str:
+    """The card with its hash in the last line, which a reader of the rendered card does not see."""
+    content = content.rstrip() + "\n\n"
+    return f"{content}{MARK}{hashlib.sha256(content.encode()).hexdigest()} -->\n"
+
+
+def is_ours(content: str) -> bool:
+    """Whether a card is as `write_card` left it."""
+    return content == sign(content.rpartition(MARK)[0])
+
+
+def card_data(facts: dict | None, results: dict | None, license_id: str) -> ModelCardData:
+    """The header. Names stand in it only where they are those of Hub repositories."""
+    datasets = {record["dataset"] for record in (facts, results) if record and is_hub_id(record["dataset"])}
+    base = [name for name in (facts or {}).get("base_models", {}) if is_hub_id(name)]
+    entries = model_index(results) if results else None
+    return ModelCardData(
+        license=license_id,
         library_name="transformers",
         pipeline_tag="image-feature-extraction",
         tags=TAGS,
         base_model=base or None,
-        datasets=[data_options.dataset] if is_hub_id(data_options.dataset) else None,
+        datasets=sorted(datasets) or None,
+        metrics=sorted({entry.metric_type for entry in entries}) if entries else None,
+        model_name=f"CAAN on {facts['dataset'].split('/')[-1]}" if facts else "CAAN",
+        eval_results=entries,
     )
-    card = ModelCard.from_template(
-        data,
-        template_str=(files("caan") / "templates" / "model_card.md").read_text(),
-        title=f"CAAN on {Path(data_options.dataset).name}",
-        repo=folder.name,
-        training=training,
-        command=command,
-        results=None,
-        selection=selection,
-        num_classes=len(seen),
-        dataset=Path(data_options.dataset).name,
-    )
-    path = folder / "README.md"
-    card.save(path)
-    return path
 
 
-def is_hub_id(name: str | None) -> bool:
-    """Whether a name is of the form org/repo and no folder here: only such a name may stand in the card's metadata."""
-    return name is not None and name.count("/") == 1 and not Path(name).exists()
+def describe_results(results: dict) -> dict:
+    """What the template says of an evaluation: the table of all retrievers, definitions, circumstances, how to repeat it."""
+    own, names = results["results"][results["model"]], metric_names(results)
+    rows = [
+        {"retriever": "**this model**" if name == results["model"] else name, **{m: row.get(m) for m in names}}
+        for name, row in results["results"].items()
+    ]
+    columns = {"retriever": "retriever", **{name: metric_heading(name) for name in names}}
+    others = [name for name in results["results"] if name != results["model"]]
+    again = others + [f"--{key} {results[key]}" for key in ("dataset", "dataset_config", "data_dir") if results.get(key)]
+    return {
+        "dataset": results["dataset"],
+        "config": results.get("dataset_config") or "default",
+        "generalized": results.get("generalized"),
+        "table": results_table(rows, columns, digits=4),
+        "definitions": {metric_heading(name): text.partition(": ")[2] or text for name, text in results["definitions"].items()},
+        "gallery_size": own["gallery_size"],
+        "num_queries": own["num_queries"] - own["num_queries_without_relevant"],
+        "relevant": f"{own['relevant_min']:,} or more of them, {own['relevant_median']:,g} in the median",
+        "average": AVERAGES[own["average"]],
+        "ties": TIES[own["ties"]],
+        "command": results["command"],
+        "again": " ".join([*again, *(["--generalized"] if results.get("generalized") else [])]),
+        "date": results["date"],
+        "versions": ", ".join(f"{name} {version}" for name, version in results["versions"].items()),
+    }
+
+
+def describe_recipe(facts: dict) -> dict[str, object]:
+    """The rows of the training table."""
+    options = facts["options"]
+    rates = {options["learning_rate"], options["vision_learning_rate"] or options["learning_rate"]}
+    return {
+        "data": f"`{facts['dataset']}`, zero-shot split `{facts['dataset_config']}`",
+        "seen classes": f"{facts['seen_classes']:,}",
+        "pictures": f"{facts['sketches']:,} sketches, {facts['photos']:,} photos",
+        "vision encoders start from": options["model"] or options["vision_model"] or "random weights",
+        "text encoder starts from": options["model"] or options["text_model"] or "random weights",
+        "input": f"{options['image_size']} x {options['image_size']} pixels",
+        "batch": f"{options['classes_per_batch']} classes x {options['items_per_class']} sketches and photos"
+        + (f", on each of {facts['processes']} processes" if facts["processes"] > 1 else ""),
+        "epochs, steps": f"{facts['epoch']:,}, {facts['step']:,}",
+        "learning rate": f"{options['learning_rate']:g}"
+        + (f", vision encoders {options['vision_learning_rate']:g}" if len(rates) > 1 else ""),
+        "precision": {"no": "float32"}.get(options["mixed_precision"], options["mixed_precision"]),
+        "seed": options["seed"],
+        "hardware": facts["hardware"] + (f", {facts['processes']} processes" if facts["processes"] > 1 else ""),
+        "versions": ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
+        "date": facts["date"],
+    }

@@ -9,11 +9,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from transformers import HfArgumentParser
 
 # name: (module, what it does)
 COMMANDS = {
     "describe": ("caan.descriptions.command", "write descriptions of classes with a language model"),
+    "push": ("caan.push", "publish a finished model on the Hub"),
 }
 
 Options = TypeVar("Options")
@@ -27,14 +31,18 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return action.help if silent else f"{action.help} (default: %(default)s)"
 
 
-def parse_options(options: type[Options], argv: list[str], prog: str, description: str, examples: str) -> Options:
-    """A dataclass of options, filled from a command's arguments; `--help` shows `description` and, at its end, `examples`."""
+def make_parser(options: type[Options], prog: str, description: str, examples: str) -> HfArgumentParser:
+    """A parser of a dataclass of options; `--help` shows `description` and, at its end, `examples`."""
     from transformers import HfArgumentParser
 
-    parser = HfArgumentParser(
+    return HfArgumentParser(
         options, prog=prog, description=description, epilog=examples, formatter_class=_HelpFormatter, allow_abbrev=False
     )
-    return parser.parse_args_into_dataclasses(argv, look_for_args_file=False)[0]
+
+
+def parse_options(options: type[Options], argv: list[str], prog: str, description: str, examples: str) -> Options:
+    """A dataclass of options, filled from a command's arguments."""
+    return make_parser(options, prog, description, examples).parse_args_into_dataclasses(argv, look_for_args_file=False)[0]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -100,6 +100,7 @@ class EvalOptions:
     device: str | None = option(None, "cpu, cuda, ...; none = the fastest there is.")
     picture_rows: int = option(10, "Queries in the picture, evenly spaced from the best to the worst; 0 = no picture.")
     output_dir: str = option("outputs/eval", "Where results.json, table.md and the picture of each model go.")
+    update_card: bool = option(False, "Also put them into the folder of each CAAN that is evaluated, and write its card anew.")
 
 
 class RecipeLoader(yaml.SafeLoader):

@@ -1,5 +1,6 @@
 """Parts of the training loop that train.py puts together."""
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -9,9 +10,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 from transformers.utils.logging import disable_progress_bar
 
-from caan.checkpoint import publish_folder, temporary_folder
+from caan.card import write_card
+from caan.checkpoint import TrainerState, publish_folder, temporary_folder
 from caan.data import Pictures, SketchPhotoPairs
 from caan.evaluation import Benchmark, evaluate
+from caan.facts import write_facts
+from caan.hub import BackgroundPush, TrainPushOptions
 from caan.options import DataOptions, TrainOptions
 from caan.retrievers import Retriever
 from caan.sampling import ClassBalancedSampler
@@ -97,12 +101,46 @@ def validate(model, image_processor, benchmark: Benchmark, options: TrainOptions
     return report["map_all"]
 
 
-def save_model(model, processor, folder: Path, accelerator) -> None:
-    """Writes weights, config, processors and code to `folder`, complete or not at all. Call it in every process."""
+def save_model(model, processor, folder: Path, accelerator, full: bool = True) -> None:
+    """Writes weights, config, processors and code to `folder`, complete or not at all. Call it in every process.
+
+    Args:
+        full: with text encoder and alignment; otherwise the form for inference.
+    """
     state_dict = accelerator.get_state_dict(model)
     if accelerator.is_main_process:
         temporary = temporary_folder(folder)
-        accelerator.unwrap_model(model).save_pretrained(temporary, state_dict=state_dict)
+        model = accelerator.unwrap_model(model)
+        if not full:
+            model, processor = model.for_inference(), getattr(processor, "image_processor", processor)
+            state_dict = {name: state_dict[name] for name in model.state_dict()}
+        model.save_pretrained(temporary, state_dict=state_dict)
         processor.save_pretrained(temporary)
         publish_folder(temporary, folder)
     accelerator.wait_for_everyone()
+
+
+def open_push(options: TrainPushOptions, checkpoints: Path, accelerator) -> BackgroundPush | None:
+    """The way to the Hub, in the main process of a run that pushes; None elsewhere. Clears away what a killed run left.
+
+    Raises:
+        PushError: the Hub would not let it in; better told now than when the training is done.
+    """
+    if not options.push_to_hub or not accelerator.is_main_process:
+        return None
+    for old in checkpoints.glob("push_*"):
+        shutil.rmtree(old)
+    return BackgroundPush(options.hub_model_id, options)
+
+
+def push_progress(push: BackgroundPush | None, model, processor, folder: Path, facts, state: TrainerState, accelerator, full):
+    """Pushes the weights as they are now, in the background. Call it in every process, since sharded weights are gathered.
+
+    Args:
+        folder: to be made for the upload, and removed after it. facts: of the run. full: as in `save_model`.
+    """
+    save_model(model, processor, folder, accelerator, full)
+    if push is not None:
+        write_facts(folder, facts, state, finished=False)
+        write_card(folder)
+        push.start(folder, f"Training, step {state.step}")
