@@ -28,13 +28,22 @@ class StrokeWidth(torch.nn.Module):
         return torch.lerp(sketch, filtered, amount)
 
 
+class Negative(torch.nn.Module):
+    """White on black for black on white, in [0, 1]."""
+
+    def forward(self, sketch: torch.Tensor) -> torch.Tensor:
+        return 1 - sketch
+
+
 def sketch_augmentation(size: int) -> torch.nn.Module:
     """Flip, small rotation, shift and scale, elastic change, stroke width: (3, size, size) in [0, 1] -> the same."""
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(),
-            v2.RandomAffine(degrees=12, translate=(0.08, 0.08), scale=(0.8, 1.1), shear=6, fill=1.0, interpolation=BILINEAR),
-            v2.RandomApply([v2.ElasticTransform(alpha=size * 0.15, sigma=size * 0.05, fill=1.0)], p=0.3),
+            Negative(),  # torchvision fills up with black exactly; with white it draws the moved border as a gray line
+            v2.RandomAffine(degrees=12, translate=(0.08, 0.08), scale=(0.8, 1.1), shear=6, interpolation=BILINEAR),
+            v2.RandomApply([v2.ElasticTransform(alpha=size * 0.15, sigma=size * 0.05)], p=0.3),
+            Negative(),
             StrokeWidth(),
         ]
     )

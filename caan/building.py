@@ -9,11 +9,12 @@ from contextlib import contextmanager
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoImageProcessor, AutoModel, AutoTokenizer, get_cosine_schedule_with_warmup
+from transformers import CONFIG_MAPPING, AutoImageProcessor, AutoTokenizer, get_cosine_schedule_with_warmup
 
 from caan.options import ModelOptions, TrainOptions
 from caan.text import train_tokenizer
 from configuration_caan import CAANConfig
+from encoders_caan import copy_weights, load_encoder
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor, CAANProcessor
 
@@ -64,17 +65,15 @@ def warm_start(options: ModelOptions, fields: dict) -> CAANModel:
     for kind in ("vision", "text") if fields["use_text"] else ("vision",):
         if name := getattr(options, f"{kind}_model"):
             with naming(f"{kind}_model", name):
-                pretrained[kind] = AutoModel.from_pretrained(name, dtype=torch.float32)
-            fields[f"{kind}_config"] = pretrained[kind].config
+                pretrained[kind] = load_encoder(name)
+            fields[f"{kind}_config"] = pretrained[kind][0].config
     try:
         model = CAANModel(CAANConfig(**fields))
     except StrictDataclassError as error:
         raise ValueError(f"model_config: {error}") from error
-    for kind, source in pretrained.items():
+    for kind, (source, missing) in pretrained.items():
         for encoder in [model.text_encoder] if kind == "text" else [tower.encoder for tower in model.vision_towers()]:
-            missing = encoder.load_state_dict(source.state_dict(), strict=False).missing_keys
-            if missing:
-                raise ValueError(f"{kind}_model {getattr(options, f'{kind}_model')!r} lacks the weights {missing[:5]}.")
+            copy_weights(source, encoder, missing)
     return model
 
 

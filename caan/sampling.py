@@ -85,9 +85,11 @@ class Deck:
 
     def draw_distinct(self, count: int) -> list[int]:
         """The next `count` cards, all different, also where the deck is shuffled in between."""
-        if len(self.left) < count:
-            rest = set(self.left)
-            self.left = self._shuffled([card for card in self.cards if card not in rest]) + self.left
+        missing = count - len(self.left)
+        if missing > 0:  # the first of the new round are others than the last of the old, which come later in it
+            fresh = self._shuffled(self.cards)
+            first = [card for card in fresh if card not in self.left][-missing:]
+            self.left = [card for card in fresh if card not in first] + first + self.left
         return [self.left.pop() for _ in range(count)]
 
 

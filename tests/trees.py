@@ -17,16 +17,15 @@ UNSEEN = ("frame", "gable")
 CLASSES = SEEN + UNSEEN
 SIDE = 48  # pixels
 COLOURS = ("firebrick", "seagreen", "royalblue", "orange", "purple")
-CONFIG = {  # a CAAN of about 20,000 weights
+CONFIG = {  # a CAAN of about 20,000 weights that learns the shapes in twenty steps
     "vision_config": {
-        "model_type": "vit",
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "image_size": 32,
-        "patch_size": 8,
+        "model_type": "resnet",
+        "embedding_size": 8,
+        "hidden_sizes": [8, 16, 32],
+        "depths": [1, 1, 1],
+        "layer_type": "basic",
     },
+    "share_vision_encoder": True,
     "text_config": {
         "model_type": "bert",
         "hidden_size": 12,
@@ -122,7 +121,7 @@ def shape_options(root: Path, output: Path, **options) -> list[str]:
         "num_epochs": 2,
         "classes_per_batch": 4,
         "items_per_class": 2,
-        "learning_rate": 0.005,
+        "learning_rate": 0.003,
         "cpu": True,
         "output_dir": output,
         **options,
