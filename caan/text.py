@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -50,17 +50,32 @@ def tokenize_descriptions(tokenizer, table: Mapping[int, Sequence[str]], max_len
 
 
 def train_tokenizer(sentences: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A lower-case WordPiece tokenizer of these sentences alone, for runs without a pretrained text encoder."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), show_progress=False)
-    tokenizer.train_from_iterator(sorted(set(sentences)), trainer)
+    """A lower-case WordPiece tokenizer of these sentences alone, for runs without a pretrained text encoder.
+
+    The trainer numbers the pieces "##a" by the moment's hash order, and merges depend on the numbers: a resumed run, or a
+    second process, would read the sentences as others. So they are given to it as special tokens, which keep their order.
+    """
+    tokenizer = wordpiece_tokenizer(models.WordPiece(unk_token="[UNK]"))
+    texts = [tokenizer.normalizer.normalize_str(sentence) for sentence in sorted(set(sentences))]
+    words = {word for text in texts for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)}
+    pieces = [f"##{letter}" for letter in sorted({letter for word in words for letter in word[1:]})]
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=[*SPECIAL_TOKENS, *pieces], show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer = wordpiece_tokenizer(models.WordPiece(vocab=tokenizer.get_vocab(), unk_token="[UNK]"))  # pieces not special
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     )
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), SPECIAL_TOKENS))
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def wordpiece_tokenizer(model: models.WordPiece) -> Tokenizer:
+    """Lower-case words and punctuation marks, cut into the model's pieces and joined again by `decode`."""
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
 
 
 class DescriptionSource:

@@ -1,0 +1,152 @@
+"""Recipes and command lines.  python -m pytest tests/test_options.py"""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from running import ROOT
+
+from caan.options import DataOptions, EvalOptions, ModelOptions, TrainOptions, parse_options
+
+CLASSES = (ModelOptions, DataOptions, TrainOptions)
+RECIPE = """
+# comments and all
+dataset: sketchy
+dataset_config: 104_21
+model_config: {hidden_size: 64, lambda_con: 1e-1, vision_config: {model_type: vit, depths: [1, 2]}, pooling: mean}
+learning_rate: 1e-3
+num_epochs: 7
+augment: no
+text_model: null
+output_dir: outputs/x
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path) -> str:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE)
+    return str(path)
+
+
+def refused(capsys, *arguments, classes=CLASSES) -> str:
+    """The message of a refused command line."""
+    with pytest.raises(SystemExit) as caught:
+        parse_options(*classes, argv=list(arguments))
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_without_arguments_the_defaults():
+    assert parse_options(*CLASSES, argv=[]) == (ModelOptions(), DataOptions(), TrainOptions())
+
+
+def test_a_recipe_gives_values_of_the_right_types(recipe):
+    model, data, train = parse_options(*CLASSES, argv=[recipe])
+    assert (data.dataset, data.dataset_config, data.augment) == ("sketchy", "104_21", False)
+    assert (train.learning_rate, train.num_epochs, train.output_dir) == (0.001, 7, "outputs/x")
+    assert model.text_model is None and train.seed == TrainOptions().seed
+    assert json.loads(model.model_config) == {
+        "hidden_size": 64,
+        "lambda_con": 0.1,
+        "vision_config": {"model_type": "vit", "depths": [1, 2]},
+        "pooling": "mean",
+    }
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_command_line_wins_wherever_the_recipe_stands(recipe, place):
+    argv = ["--num_epochs=3", "--augment=true"]
+    argv.insert(place, recipe)
+    _, data, train = parse_options(*CLASSES, argv=[*argv, "--learning-rate", "0.5"])
+    assert (train.num_epochs, data.augment, train.learning_rate) == (3, True, 0.5)
+    assert data.dataset == "sketchy"
+
+
+def test_numbers_of_a_recipe_are_those_that_people_write(tmp_path):
+    path = tmp_path / "numbers.yaml"
+    path.write_text("model_config: {a: 12, b: -3, c: 1e-3, d: .5, e: 2., f: 104_21, g: 0, h: 1E+2, i: 12:30, j: '5', k: 0.25}")
+    model, *_ = parse_options(*CLASSES, argv=[str(path)])
+    expected = {"a": 12, "b": -3, "c": 0.001, "d": 0.5, "e": 2.0, "f": "104_21", "g": 0, "h": 100.0, "i": "12:30", "j": "5"}
+    assert json.loads(model.model_config) == {**expected, "k": 0.25}
+    assert isinstance(json.loads(model.model_config)["e"], float)
+
+
+def test_lists_of_a_recipe(tmp_path):
+    path = tmp_path / "eval.yaml"
+    path.write_text("model: [a, b]\ntop_k: [5, 10]\n")
+    (options,) = parse_options(EvalOptions, argv=[str(path)])
+    assert (options.model, options.top_k) == (["a", "b"], [5, 10])
+    (options,) = parse_options(EvalOptions, argv=[str(path), "--top_k", "1"])
+    assert (options.model, options.top_k) == (["a", "b"], [1])
+
+
+def test_an_unknown_option_gets_the_nearest_name(capsys, tmp_path):
+    assert "unknown option 'num_epoch', did you mean 'num_epochs'?" in refused(capsys, "--num_epoch", "3")
+    assert "unknown option 'learning-rat', did you mean 'learning_rate'?" in refused(capsys, "--learning-rat=3")
+    assert "unknown option 'qqq'\n" in refused(capsys, "--qqq")
+    path = tmp_path / "typo.yaml"
+    path.write_text("num_epochs: 3\noutput_dirs: x\n")
+    message = refused(capsys, str(path))
+    assert f"{path}: error: unknown option 'output_dirs', did you mean 'output_dir'?" in message
+    assert len(message.splitlines()) == 2  # usage in one line, and the message
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ("num_epochs: many", "argument --num_epochs/--num-epochs: invalid int value: 'many'"),
+        ("num_epochs: 2.5", "invalid int value: '2.5'"),
+        ("seed: {a: 1}", "argument --seed: invalid int value"),
+        ("keep: all", "argument --keep: invalid choice: 'all'"),
+        ("mixed_precision: bf32", "invalid choice: 'bf32'"),
+        ("augment: perhaps", "got perhaps"),
+        ("- seed", "a recipe is a mapping of options to values"),
+        ("seed: [1", "no YAML"),
+    ],
+)
+def test_a_wrong_recipe_is_named(capsys, tmp_path, text, message):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    error = refused(capsys, str(path))
+    assert f"{path}: error: " in error and message in error
+
+
+def test_a_missing_recipe_and_wrong_values_on_the_command_line(capsys):
+    assert "no/recipe.yaml: error: no such recipe" in refused(capsys, "no/recipe.yaml")
+    assert "argument --keep: invalid choice: 'all'" in refused(capsys, "--keep", "all")
+    assert "argument --seed: invalid int value: 'x'" in refused(capsys, "--seed", "x")
+    assert "argument --split: invalid choice: 'train'" in refused(capsys, "--split", "train", classes=(EvalOptions,))
+
+
+def test_an_empty_recipe_changes_nothing(tmp_path):
+    path = tmp_path / "empty.yaml"
+    path.write_text("# nothing yet\n")
+    assert parse_options(*CLASSES, argv=[str(path)]) == (ModelOptions(), DataOptions(), TrainOptions())
+
+
+@pytest.mark.parametrize("classes", [CLASSES, (EvalOptions,)])
+def test_help_tells_every_option_with_its_default(capsys, classes):
+    with pytest.raises(SystemExit) as caught:
+        parse_options(*classes, argv=["--help"], description="First line.\n\n    python train.py a.yaml\n")
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "\n    python train.py a.yaml\n" in text  # the description keeps its lines
+    words = " ".join(text.split())
+    for cls in classes:
+        for option in fields(cls):
+            assert f"--{option.name}" in words
+            assert option.metadata["help"].split()[0] in words
+    assert "[recipe.yaml] [--option value ...]" in words
+    if classes is CLASSES:
+        assert "Passes over the training sketches. (default: 20)" in words
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
+def test_the_shipped_recipes_parse(path: Path):
+    from caan.building import config_fields
+
+    model, data, train = parse_options(*CLASSES, argv=[str(path)])
+    assert config_fields(model.model_config)
+    assert data.dataset == path.stem and train.output_dir == f"outputs/{path.stem}"
