@@ -86,7 +86,7 @@ def config_fields(text: str) -> dict:
     if not isinstance(fields, dict):
         raise ValueError(f"model_config must be a mapping of CAANConfig's fields, got {text}.")
     refuse_unknown("model_config has no field", fields, [field.name for field in dataclasses.fields(CAANConfig)])
-    for encoder in CAANConfig.sub_configs_defaults:
+    for encoder in CAANConfig.sub_configs:
         if isinstance(fields.get(encoder), dict) and "model_type" in fields[encoder]:
             refuse_unknown(
                 f"{encoder}: transformers knows no model_type", [fields[encoder]["model_type"]], CONFIG_MAPPING.keys()
