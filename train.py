@@ -38,6 +38,7 @@ from caan.training import (
     set_training,
     validate,
 )
+from dataset_scripts import read_descriptions
 
 # --- options
 explain_errors()
@@ -59,7 +60,8 @@ train_split = splits["train"]
 names = train_split.features["label"].names
 descriptions = {}
 if uses_text(model_options):
-    descriptions = collect_descriptions(train_split["label"], train_split["descriptions"], names)
+    own = read_descriptions(data_options.descriptions) if data_options.descriptions else None
+    descriptions = collect_descriptions(train_split["label"], train_split["descriptions"], names, own)
 
 # --- model
 model, processor = build_model(model_options, [s for sentences in descriptions.values() for s in sentences])

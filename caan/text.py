@@ -18,15 +18,22 @@ class DescriptionTokens(NamedTuple):
 
 
 def collect_descriptions(
-    labels: Sequence[int], descriptions: Sequence[Sequence[str]], names: Sequence[str]
+    labels: Sequence[int],
+    descriptions: Sequence[Sequence[str]],
+    names: Sequence[str],
+    own: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[int, list[str]]:
     """Sentences of each class that occurs in a split, from its columns `label` and `descriptions`, and the class `names`.
+
+    Args:
+        own: class name -> sentences of the user's own, in place of all that come with the data.
 
     Raises:
         ValueError: naming the classes that have none.
     """
     table: dict[int, list[str]] = {}
     for label, sentences in zip(labels, descriptions):
+        sentences = sentences if own is None else own.get(names[label])
         table.setdefault(label, [s for s in sentences or () if s.strip()])
     missing = [names[label] for label in sorted(table) if not table[label]]
     if missing:

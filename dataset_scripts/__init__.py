@@ -14,7 +14,9 @@ from dataclasses import replace
 
 import datasets
 
-__all__ = ["BUILDERS", "load", "load_descriptions"]
+from dataset_scripts._descriptions import read_descriptions
+
+__all__ = ["BUILDERS", "load", "load_descriptions", "read_descriptions"]
 
 BUILDERS = {  # name, which is also the module -> class; imported when asked for
     "openmoji": "OpenMoji",

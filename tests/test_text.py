@@ -19,6 +19,13 @@ def test_each_class_gets_its_sentences_once():
     assert collect_descriptions(labels, texts, NAMES) == {2: ["c one", "c two"], 0: ["a one"]}
 
 
+def test_own_descriptions_take_the_place_of_all_others():
+    own = {"ant": ["six legs"], "cow": ["horns", "udder"], "dog": ["never asked for"]}
+    assert collect_descriptions([2, 0], [["c one"], ["a one"]], NAMES, own) == {2: ["horns", "udder"], 0: ["six legs"]}
+    with pytest.raises(ValueError, match="No description for bee"):
+        collect_descriptions([2, 1], [["c one"], ["b one"]], NAMES, own)
+
+
 def test_classes_without_a_description_are_named():
     with pytest.raises(ValueError, match="No description for ant, cow, dog. Write one with `caan describe`, or train without"):
         collect_descriptions([3, 1, 0, 2], [[], ["b"], None, ["", "  "]], NAMES)
