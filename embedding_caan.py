@@ -107,7 +107,8 @@ def embed_images(
     loader = DataLoader(pictures, batch_size=batch_size, num_workers=num_workers)
     if accelerator is not None:
         loader = accelerator.prepare_data_loader(loader, device_placement=True)
-    device = next(model.parameters()).device
+    placed = (weight.device for weight in model.parameters() if weight.device.type != "meta")  # offloaded weights are on meta
+    device = next(placed, torch.device("cpu"))
     was_training = model.training
     model.eval()
     show = progress and (accelerator is None or accelerator.is_main_process)

@@ -112,7 +112,7 @@ class SketchRetrievalPipeline(Pipeline):
             options["gallery"] = gallery
         if not isinstance(sketches, (list, tuple)):
             return super().__call__(sketches, **options)
-        loading = {name: options.pop(name) for name in ("batch_size", "num_workers") if options.get(name) is not None}
+        loading = {name: options.pop(name, None) for name in ("batch_size", "num_workers")}
         ranking = {**self._postprocess_params, **self._sanitize_parameters(**options)[2]}
         features = self._embed(sketches, "sketch", **loading)
         return [self.postprocess({"features": row[None]}, **ranking) for row in features]
@@ -138,9 +138,10 @@ class SketchRetrievalPipeline(Pipeline):
         return Gallery(features[readable], kept, skipped)
 
     def _embed(self, images, modality: str, **options) -> torch.Tensor:
-        defaults = {"batch_size": self._batch_size or 64, "num_workers": self._num_workers or 0}
+        options["batch_size"] = options.get("batch_size") or self._batch_size or 64
+        options["num_workers"] = options.get("num_workers") or self._num_workers or 0
         with self.device_placement():
-            return embed_images(self.model, self.image_processor, images, modality, **{**defaults, **options})
+            return embed_images(self.model, self.image_processor, images, modality, **options)
 
     def _sanitize_parameters(self, gallery=None, top_k=None):
         if top_k is not None and top_k < 1:

@@ -1,6 +1,7 @@
 """Run by test_hub_set.py in an interpreter of its own: `python -I stranger.py WORK REPO SHA`.
 
-Loads what lies in WORK, where no module of the project can be imported, and writes down tensors, features and complaints.
+Loads what lies in WORK, where no module of the project can be imported, and writes down tensors, features, what a sketch
+finds, and complaints. REPO has a second revision, `main`, with other code.
 """
 
 import importlib.abc
@@ -31,7 +32,7 @@ work, repo, sha = sys.argv[1:]
 said, results, arrays = [], {}, {}
 handler = logging.Handler(logging.WARNING)
 handler.emit = lambda record: said.append(record.getMessage())
-logging.getLogger("transformers").addHandler(handler)
+logging.getLogger("transformers").handlers = [handler]  # what is said is kept here, and not on stderr
 pictures = [Image.open(f"{work}/{name}.png") for name in ("sketch", "photo")]
 
 
@@ -64,6 +65,17 @@ arrays["pipeline"] = torch.tensor(pipe(f"{work}/photo.png"))
 arrays["pooled"] = torch.tensor(pipe(f"{work}/photo.png", pool=True))
 results["pipeline"] = said.copy()
 model.save_pretrained(f"{work}/again")
+said.clear()
+for key, source, options in [("folder", f"{work}/vit", {}), ("pinned", repo, {"revision": sha}), ("main", repo, {})]:
+    pipe = pipeline("sketch-retrieval", model=source, trust_remote_code=True, **options)
+    results[f"search {key}"] = pipe(f"{work}/sketch.png", gallery=f"{work}/photos")
+    results[f"edition {key}"] = getattr(type(pipe.model), "edition", "first")
+    results[f"pipeline {key}"] = type(pipe).__module__
+    if key == "folder":
+        pipe.encode_gallery(f"{work}/photos").save(f"{work}/photos.safetensors")
+        results["search file"] = pipe([f"{work}/sketch.png"], f"{work}/photos.safetensors", top_k=1)
+        pipe.save_pretrained(f"{work}/searching")
+results["search said"] = said.copy()
 results["ours"] = sorted(OURS & {name.split(".")[0] for name in sys.modules})
 save_file(arrays, f"{work}/arrays.safetensors")
 with open(f"{work}/results.json", "w") as file:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import assert_same_tensors, batch, caan_model, complaints, features, photo, pixels, processor, sketch, tensors
-from transformers import AutoImageProcessor, AutoModel, AutoProcessor
+from transformers import AutoImageProcessor, AutoModel, AutoProcessor, pipeline
 
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor, CAANProcessor
@@ -23,15 +23,19 @@ from processing_caan import CAANImageProcessor, CAANProcessor
 NAMES = ("alignment", "configuration", "embedding", "encoders", "losses", "modeling", "pipeline")
 HUB_SET = {f"{name}_caan.py" for name in NAMES}  # what a model brings along; its processor has a file of its own
 STRANGER = str(Path(__file__).with_name("stranger.py"))
-REPO, SHA = "org/caan-sketchy", "0123456789abcdef0123456789abcdef01234567"
+REPO = "org/caan-sketchy"
+SHA, MAIN = "0123456789abcdef0123456789abcdef01234567", "76543210fedcba9876543210fedcba9876543210"
 
 
 def save_to_hub_cache(folder, cache):
-    """`folder` as huggingface_hub would have downloaded it."""
+    """`folder` as huggingface_hub would have downloaded it, as revision SHA, and as `main` with one more line of code."""
     repository = cache / "hub" / f"models--{REPO.replace('/', '--')}"
     (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text(SHA)
-    shutil.copytree(folder, repository / "snapshots" / SHA)
+    (repository / "refs" / "main").write_text(MAIN)
+    for revision in (SHA, MAIN):
+        shutil.copytree(folder, repository / "snapshots" / revision)
+    with open(repository / "snapshots" / MAIN / "modeling_caan.py", "a") as file:
+        file.write('CAANModel.edition = "second"\n')
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +50,9 @@ def stranger(tmp_path_factory):
     save_to_hub_cache(work / "vit", work / "home")
     sketch().save(work / "sketch.png")
     photo().save(work / "photo.png")
+    (work / "photos" / "more").mkdir(parents=True)
+    for seed, name in enumerate(("a.png", "b.jpg", "more/c.png")):
+        photo(seed=seed).save(work / "photos" / name)
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"HF_HOME": str(work / "home")}
     done = subprocess.run(
         [sys.executable, "-I", STRANGER, str(work), REPO, SHA],
@@ -81,9 +88,11 @@ def test_a_stranger_gets_every_tensor_and_feature(stranger, name):
 
 def test_a_stranger_hears_no_complaint(stranger):
     results = stranger["results"]
-    for name in ("vit", "timm_swin", "inference", "pinned", "hub"):
+    for name in ("vit", "timm_swin", "inference", "pinned"):
         assert results[name]["said"] == [], name
-    assert results["pipeline"] == [] and stranger["stderr"] == ""
+    assert all("you can pin a revision" in text for text in results["hub"]["said"])  # transformers' advice without one
+    lines = stranger["stderr"].replace("\r", "\n").split("\n")
+    assert results["pipeline"] == [] and all(line.startswith("encoding ") for line in lines if line.strip())  # progress
 
 
 def test_nothing_of_the_installed_package_served_the_stranger(stranger):
@@ -104,6 +113,32 @@ def test_the_stock_pipeline_gives_tokens_or_the_embedding(stranger):
 
 def test_the_processor_of_the_hub_reads_words(stranger):
     assert stranger["results"]["words"] == processor()(text=["a cat"], return_tensors="pt").input_ids.tolist()
+
+
+def test_a_stranger_searches_by_folder_pinned_revision_and_name(stranger):
+    """The installed pipeline is the reference; test_pipeline.py compares it with a slow one."""
+    results, work = stranger["results"], stranger["work"]
+    pipe = pipeline("sketch-retrieval", model=str(work / "vit"))
+    expected = pipe(str(work / "sketch.png"), gallery=str(work / "photos"))
+    assert sorted(result["image"][len(str(work / "photos")) + 1 :] for result in expected) == ["a.png", "b.jpg", "more/c.png"]
+    for key in ("folder", "pinned", "main"):
+        assert results[f"search {key}"] == expected, key
+        assert results[f"pipeline {key}"].startswith("transformers_modules.")
+    assert results["search file"] == [expected[:1]] and results["search said"] == []
+
+
+def test_each_revision_runs_its_own_code(stranger):
+    """All are loaded in one process, in this order: what is loaded first must not serve the others."""
+    editions = [stranger["results"][f"edition {key}"] for key in ("folder", "pinned", "main")]
+    assert editions == ["first", "first", "second"]
+
+
+def test_a_pipeline_that_a_stranger_saved_searches_again(stranger):
+    work = stranger["work"]
+    assert {path.name for path in (work / "searching").glob("*.py")} == HUB_SET | {"processing_caan.py"}
+    assert "sketch-retrieval" in json.loads((work / "searching" / "config.json").read_text())["custom_pipelines"]
+    again = pipeline("sketch-retrieval", model=str(work / "searching"))
+    assert again(str(work / "sketch.png"), str(work / "photos")) == stranger["results"]["search folder"]
 
 
 def test_a_stranger_can_save_the_model_again(stranger):
