@@ -9,13 +9,15 @@ import os
 import runpy
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
 from accelerate import debug_launcher
 from accelerate.state import AcceleratorState, GradientState
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from trees import make_shapes, shape_options
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,10 +53,13 @@ def run_to_error(name: str, arguments: list[str]) -> str:
     return output.getvalue()
 
 
+@contextmanager
 def script_process(name: str, arguments: list[str]):
-    """The interpreter's state that a script sees and changes: its arguments, its exception hook, Accelerate's singletons."""
+    """Gives and takes back what a script sees and changes: its arguments, its exception hook, Accelerate's singletons."""
     forget_accelerate()
-    return mock.patch.multiple(sys, argv=[name, *arguments], excepthook=sys.__excepthook__)
+    with mock.patch.multiple(sys, argv=[name, *arguments], excepthook=sys.__excepthook__):
+        yield
+    forget_accelerate()
 
 
 def forget_accelerate() -> None:
@@ -86,3 +91,20 @@ def finished() -> tuple[Path, Run]:
     """A run of train.py that nothing disturbed, ten steps in two epochs, made once: its folder, and what is left of it."""
     folder = Path(os.environ["HF_HOME"]) / "finished"
     return folder, run_script("train.py", shape_options(shapes(), folder))
+
+
+def train(folder: Path, **options) -> dict:
+    """A run of train.py on the shapes in this process; its variables."""
+    return run_script("train.py", shape_options(shapes(), folder, **options)).variables
+
+
+def tensors(folder: Path) -> dict:
+    """The weights of a finished folder."""
+    return load_file(folder / "model.safetensors")
+
+
+def scalars(folder: Path) -> dict[str, list[float]]:
+    """What the tensorboard tracker wrote, in the order of the steps."""
+    events = EventAccumulator(str(folder / "caan"))
+    events.Reload()
+    return {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
