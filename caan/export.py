@@ -34,9 +34,16 @@ model, and measure the retrieval score of each on a data set.
 """
 EXAMPLES = """\
 examples:
-  caan export --model outputs/demo --output_dir outputs/onnx                    # ONNX
-  caan export --model outputs/demo --output_dir outputs/onnx --int8             # and its int8 form for CPUs
-  caan export --model outputs/demo --output_dir outputs/pt2 --format torch      # torch.export, runs without this package
+  # ONNX, scored on the unseen classes of the embedded drawings
+  caan export --model outputs/demo --output_dir outputs/onnx
+
+  # and its int8 form, for CPUs
+  caan export --model outputs/demo --output_dir outputs/onnx --int8
+
+  # torch.export: programs that torch.export.load runs without this package
+  caan export --model outputs/demo --output_dir outputs/pt2 --format torch
+
+  # scored on 2,000 sketches and 2,000 photos of another data set
   caan export --model org/caan-sketchy --output_dir onnx --dataset sketchy --data_dir Sketchy --max_pictures 2000
 
 ONNX needs pip install "caan[export]". In Python: caan.export.load_exported("outputs/onnx", "onnx_int8").
