@@ -84,8 +84,8 @@ def declared_license(name: str, kind: str) -> str | None:
         kind: "model" or "dataset".
     """
     try:
-        if (Path(name) / "README.md").is_file():
-            data = RepoCard.load(name, ignore_metadata_errors=True).data
+        if (card := Path(name) / "README.md").is_file():
+            data = RepoCard.load(card, ignore_metadata_errors=True).data
         elif is_hub_id(name):
             data = HfApi().repo_info(name, repo_type=kind, timeout=10).card_data
         else:

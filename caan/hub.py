@@ -138,7 +138,7 @@ class BackgroundPush:
             Whether it is being uploaded.
         """
         if self.running is not None and not self.running.done():
-            logger.warning("The last push is still on its way: step skipped. Raise push_steps where this happens often.")
+            logger.warning("The last push is still on its way: this one is left out. Raise push_steps if it happens often.")
             shutil.rmtree(folder)
             return False
         self.running = self.api.run_as_future(self._upload, folder, message)

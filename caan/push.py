@@ -11,17 +11,18 @@ import tempfile
 from pathlib import Path
 
 from transformers import AutoConfig
+from transformers.utils.logging import disable_progress_bar
 
 from caan.card import write_card
 from caan.cli import make_parser
 from caan.facts import FACTS_FILE
 from caan.hub import BackgroundPush, PushError, PushOptions, open_repository, upload, way_on
-from caan.results import PICTURE_FILE, RESULTS_FILE
+from caan.results import carry_results
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor, CAANProcessor
 
 logger = logging.getLogger(__name__)
-COMPANIONS = (FACTS_FILE, RESULTS_FILE, PICTURE_FILE, "README.md", "LICENSE")
+COMPANIONS = (FACTS_FILE, "README.md", "LICENSE")
 EXAMPLES = """examples:
   caan push outputs/sketchy org/caan-sketchy                     the form for inference, of a few files
   caan push outputs/sketchy org/caan-sketchy --full --private    with the text encoder, to train on from; for you alone
@@ -50,6 +51,7 @@ def prepare_folder(source: Path, target: Path, repo: str, full: bool = False, li
     for name in COMPANIONS:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
+    carry_results(source, target)
     return write_card(target, repo, license_id) is not None
 
 
@@ -85,6 +87,7 @@ def main(argv: list[str], prog: str) -> int:
     parser = make_parser(PushOptions, prog, "Publish a finished model on the Hub.", EXAMPLES)
     parser.add_argument("folder", metavar="FOLDER", help="what train.py wrote, with config.json and weights")
     parser.add_argument("repo", metavar="REPO", help="repository on the Hub, such as org/caan-sketchy; made if missing")
+    disable_progress_bar()  # of reading and writing weights; the client shows the upload's
     options, given = parser.parse_args_into_dataclasses(argv, look_for_args_file=False)
     try:
         print(f"pushed: {push(Path(given.folder), given.repo, options)}")

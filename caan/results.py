@@ -11,6 +11,7 @@ mAP@all, which does not depend on a cut.
 import hashlib
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import torch
@@ -52,6 +53,20 @@ def read_results(folder: Path) -> dict | None:
         return None
     content = json.loads(path.read_text())
     return content if content.get("weights") == weights_fingerprint(folder) else None
+
+
+def carry_results(source: Path, target: Path) -> None:
+    """Takes a folder's evaluation along to `target`, a copy of its model saved anew, whose tensors may be called otherwise.
+
+    Results of other weights than the folder's stay where they are.
+    """
+    results = read_results(source)
+    if results is None:
+        return
+    results["weights"] = weights_fingerprint(target)
+    (target / RESULTS_FILE).write_text(json.dumps(results, indent=2) + "\n")
+    if (source / PICTURE_FILE).is_file():
+        shutil.copyfile(source / PICTURE_FILE, target / PICTURE_FILE)
 
 
 def weights_fingerprint(folder: Path) -> str:

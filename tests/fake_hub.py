@@ -15,6 +15,7 @@ from base64 import b64decode
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from fake_hub_metadata import card_header
 from fake_hub_server import Fault, Reply, serve
 
 LFS_SUFFIXES = (".safetensors", ".parquet", ".png", ".bin", ".onnx")
@@ -81,9 +82,11 @@ class Repository:
 
     def info(self, commit: Commit) -> dict:
         siblings = [{"rfilename": path} for path in sorted(commit.files)]
+        header = card_header(commit.files["README.md"].content.decode()) if "README.md" in commit.files else None
         times = dict.fromkeys(("createdAt", "lastModified"), "2026-01-01T00:00:00.000Z")
         common = {"id": self.name, "sha": commit.sha, "private": self.private, "gated": False, "disabled": False, "tags": []}
-        return {**common, **times, "author": self.name.split("/")[0], "siblings": siblings, "downloads": 0, "likes": 0}
+        card = {"cardData": header} if header else {}
+        return {**common, **times, **card, "author": self.name.split("/")[0], "siblings": siblings, "downloads": 0, "likes": 0}
 
 
 class FakeHub:

@@ -18,15 +18,20 @@ PIPELINE_TAGS = ("image-feature-extraction", "feature-extraction", "image-classi
 LISTS = {"tags": r"[^\s].{0,99}", "datasets": REPO_NAME, "base_model": REPO_NAME, "metrics": r"[\w-]+", "language": r"[a-z-]+"}
 
 
+def card_header(content: str):
+    """The YAML header of a card; None without one, which is legal."""
+    match = re.match(r"\s*---\r?\n(.*?)\r?\n---(\r?\n|$)", content, re.DOTALL)
+    return match and yaml.safe_load(match[1])
+
+
 def metadata_errors(content: str, repo_type: str) -> list[str]:
     """What is wrong with the YAML header of a card; nothing for a good one."""
-    match = re.match(r"\s*---\r?\n(.*?)\r?\n---(\r?\n|$)", content, re.DOTALL)
-    if not match:
-        return []  # a card without a header is legal
     try:
-        header = yaml.safe_load(match[1])
+        header = card_header(content)
     except yaml.YAMLError as error:
         return [f"YAML Metadata Error: {error}"]
+    if header is None:
+        return []
     if not isinstance(header, dict):
         return ["YAML Metadata Error: the header must be a mapping"]
     errors = []

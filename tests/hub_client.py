@@ -2,11 +2,12 @@
 
 import os
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 from fake_hub import WRITER, FakeHub
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants, hf_api
 
 
 def hub_environment(hub: FakeHub, home, token: str | None = WRITER, offline: bool = False) -> dict[str, str]:
@@ -18,22 +19,31 @@ def hub_environment(hub: FakeHub, home, token: str | None = WRITER, offline: boo
     return {name: value for name, value in os.environ.items() if name not in left_out} | settings
 
 
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """A fake Hub; the client reads its settings when it is imported, so they are set where it keeps them. It never waits."""
+@contextmanager
+def served_hub(patch: pytest.MonkeyPatch, cache):
+    """A fake Hub. The client reads its settings when it is imported, so they are set where it keeps them; it never waits."""
     with FakeHub() as hub:
         settings = {
             "ENDPOINT": hub.url,
             "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
             "HF_HUB_OFFLINE": False,
             "HF_HUB_DISABLE_XET": True,
-            "HF_HUB_CACHE": str(tmp_path / "hub-cache"),
+            "HF_HUB_CACHE": str(cache),
         }
         for name, value in settings.items():
-            monkeypatch.setattr(constants, name, value)
-        monkeypatch.setenv("HF_TOKEN", WRITER)
+            patch.setattr(constants, name, value)
+        patch.setattr(hf_api.api, "endpoint", hub.url)  # of huggingface_hub's functions
+        patch.setattr("transformers.utils.hub._hf_api", HfApi(), raising=False)  # transformers makes one and keeps it
+        patch.setenv("HF_TOKEN", WRITER)
         no_wait = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
-        monkeypatch.setattr("huggingface_hub.utils._http.time", no_wait)
+        patch.setattr("huggingface_hub.utils._http.time", no_wait)
         for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-            monkeypatch.delenv(name)
+            patch.delenv(name)
+        yield hub
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A fake Hub of this test's own."""
+    with served_hub(monkeypatch, tmp_path / "hub-cache") as hub:
         yield hub
