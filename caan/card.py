@@ -147,13 +147,14 @@ def describe_results(results: dict) -> dict:
 def describe_recipe(facts: dict) -> dict[str, object]:
     """The rows of the training table."""
     options = facts["options"]
+    text = options["model"] or options["text_model"] or "random weights"
     rates = {options["learning_rate"], options["vision_learning_rate"] or options["learning_rate"]}
     return {
         "data": f"`{facts['dataset']}`, zero-shot split `{facts['dataset_config']}`",
         "seen classes": f"{facts['seen_classes']:,}",
         "pictures": f"{facts['sketches']:,} sketches, {facts['photos']:,} photos",
         "vision encoders start from": options["model"] or options["vision_model"] or "random weights",
-        "text encoder starts from": options["model"] or options["text_model"] or "random weights",
+        "text encoder starts from": text if facts["uses_text"] else "none: trained without text",
         "input": f"{options['image_size']} x {options['image_size']} pixels",
         "batch": f"{options['classes_per_batch']} classes x {options['items_per_class']} sketches and photos"
         + (f", on each of {facts['processes']} processes" if facts["processes"] > 1 else ""),

@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 import torch
 from huggingface_hub import HfApi, RepoCard
 
+from caan.building import uses_text
 from caan.checkpoint import TrainerState
 from caan.evaluation import VERSIONED, command_line, version_of
 
@@ -38,6 +39,7 @@ def training_facts(train_split, model_options, data_options, options, hub_option
         "seen_classes": len(set(train_split["label"])),
         "sketches": sketches,
         "photos": len(train_split) - sketches,
+        "uses_text": uses_text(model_options),
         "base_models": {public_name(name): declared_license(name, "model") for name in origins},
         "options": {name: public_name(value) for name, value in settings.items()},
         "processes": accelerator.num_processes,

@@ -19,6 +19,7 @@ FACTS = {
     "seen_classes": 104,
     "sketches": 62787,
     "photos": 11250,
+    "uses_text": True,
     "base_models": {"facebook/dinov2-small": "apache-2.0", "my-text-model": None},
     "options": {
         "model": None,

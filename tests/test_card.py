@@ -4,17 +4,13 @@ import json
 import re
 
 import pytest
-import torch
-import yaml
 from fake_hub_metadata import metadata_errors
 from folders import FACTS, contents, evaluate_folder, make_folder
-from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
+from huggingface_hub import ModelCard
 from tiny import caan_model
 
 from caan.card import carded_folders, update_card, write_card
-from caan.checkpoint import TrainerState
-from caan.facts import declared_license, is_hub_id, public_command, public_name, write_facts
-from caan.results import metric_heading, read_results, weights_fingerprint
+from caan.results import metric_heading
 from modeling_caan import CAANModel
 
 
@@ -40,7 +36,7 @@ def table(text: str) -> list[list[str]]:
     return [row for row in rows if not set("".join(row)) <= set("-:")]
 
 
-# ------------------------------------------------------------------------------------------------------ the text
+# ------------------------------------------------------------------------------------------------------------- the text
 
 
 def test_sections_and_their_order(folder, tmp_path):
@@ -98,6 +94,11 @@ def test_training_recipe(folder):
     }
 
 
+def test_training_without_text(tmp_path):
+    card = card_of(make_folder(tmp_path / "m", facts={**FACTS, "uses_text": False}))
+    assert dict(table(sections(card)["Training"]))["text encoder starts from"] == "none: trained without text"
+
+
 def test_licences_are_those_that_were_stated(folder):
     rows = table(sections(card_of(folder))["Licence"])[1:]
     assert rows == [
@@ -140,7 +141,10 @@ def test_forms(folder, tmp_path):
     inference = tmp_path / "inference"
     CAANModel.from_pretrained(folder).for_inference().save_pretrained(inference)
     write_card(inference)
-    assert "This is the form for inference" in card_of(inference).text
+    assert "two vectors out.\n\n## Use" in card_of(inference).text
+    (inference / "training.json").write_text(json.dumps(FACTS))
+    write_card(inference)
+    assert "two vectors out. Text took part in training alone.\n\n## Use" in card_of(inference).text
 
 
 def test_what_was_told_to_the_run_is_kept(tmp_path):
@@ -149,7 +153,7 @@ def test_what_was_told_to_the_run_is_kept(tmp_path):
     assert card.data.license == "mit" and "# told\n" in card.text and '"org/told"' in card.text
 
 
-# ---------------------------------------------------------------------------------------------------- the header
+# ----------------------------------------------------------------------------------------------------------- the header
 
 
 def test_header(folder, tmp_path):
@@ -170,70 +174,7 @@ def test_header(folder, tmp_path):
     assert entry.dataset_name == "sketchy 104_21, gallery: photos of unseen classes"
 
 
-def test_eval_results_for_a_benchmark_on_the_hub_alone(folder, tmp_path):
-    evaluate_folder(folder, tmp_path / "eval")
-    assert not (folder / ".eval_results").exists()
-    written = evaluate_folder(folder, tmp_path / "eval", dataset="org/sketchy-zs")
-    (path,) = (folder / ".eval_results").iterdir()
-    (entry,) = parse_eval_result_entries(yaml.safe_load(path.read_text()))
-    assert path.name == "caan_sketchy-zs.yaml"
-    assert (entry.dataset_id, entry.task_id) == ("org/sketchy-zs", "104_21")
-    assert entry.value == written["results"][str(folder)]["map_all"] and entry.date == written["date"]
-    assert entry.notes == "mAP@all, sketchy-zs 104_21, gallery: photos of unseen classes (50 photos), micro average"
-    assert card_of(folder).data.datasets == ["org/sketchy-zs"]
-    assert metadata_errors(card_of(folder).content, "model") == []
-
-
-@pytest.mark.parametrize(
-    "name, heading",
-    [("map_all", "mAP@all"), ("map_200_hits", "mAP@200 (hits)"), ("map_all_voc", "mAP@all (voc)"), ("prec_100", "Prec@100")],
-)
-def test_metric_headings(name, heading):
-    assert metric_heading(name) == heading
-
-
-# -------------------------------------------------------------------------------------- numbers belong to weights
-
-
-def test_results_of_other_weights_are_not_used(folder, tmp_path):
-    evaluate_folder(folder, tmp_path / "eval")
-    assert read_results(folder) is not None
-    caan_model(seed=1).save_pretrained(folder)
-    assert read_results(folder) is None
-    write_card(folder)
-    assert "No test has been run on these weights." in card_of(folder).text and "retrieval.png" not in card_of(folder).text
-
-
-def test_both_forms_have_one_fingerprint(folder, tmp_path):
-    model = CAANModel.from_pretrained(folder)
-    model.for_inference().save_pretrained(tmp_path / "inference")
-    model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
-    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
-    prints = [weights_fingerprint(path) for path in (folder, tmp_path / "inference", tmp_path / "shards")]
-    assert len(set(prints)) == 1
-    with torch.no_grad():
-        model.text_projection.weight += 1
-    model.save_pretrained(tmp_path / "text")
-    assert weights_fingerprint(tmp_path / "text") == prints[0]
-    with torch.no_grad():
-        next(model.image_encoder.parameters()).view(-1)[0] += 1e-3
-    model.save_pretrained(tmp_path / "vision")
-    assert weights_fingerprint(tmp_path / "vision") != prints[0]
-
-
-def test_a_folder_without_weights_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=f"{tmp_path} holds no weights"):
-        weights_fingerprint(tmp_path)
-
-
-def test_an_evaluation_without_a_picture_removes_the_old_one(folder, tmp_path):
-    evaluate_folder(folder, tmp_path / "eval")
-    assert "![Query sketches" in card_of(folder).text and (folder / "retrieval.png").is_file()
-    evaluate_folder(folder, tmp_path / "eval", picture=False)
-    assert "![" not in card_of(folder).text and not (folder / "retrieval.png").exists()
-
-
-# --------------------------------------------------------------------------------------------- cards edited by hand
+# ------------------------------------------------------------------------------------------------- cards edited by hand
 
 
 def test_an_edited_card_is_left_alone(folder, tmp_path):
@@ -269,65 +210,3 @@ def test_which_cards_an_evaluation_can_update(folder, tmp_path):
     for given, split in ((names[:2], "test"), (names, "validation")):
         with pytest.raises(ValueError, match="update_card needs a folder of a CAAN among the models, and the zero-shot split"):
             carded_folders(given, split)
-
-
-# ---------------------------------------------------------------------------------------- what is told of the machine
-
-
-def test_no_path_of_the_machine_is_published(folder, tmp_path):
-    evaluate_folder(folder, tmp_path / "eval")
-    results = json.loads((folder / "results.json").read_text())
-    assert results["model"] == "caan-sketchy" and results["data_dir"] == "Sketchy" and "output_dir" not in results
-    text = "".join((folder / name).read_text() for name in ("README.md", "results.json", "training.json"))
-    assert str(tmp_path) not in text and "/data" not in text
-
-
-def test_public_names(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "models" / "mine").mkdir(parents=True)
-    names = {
-        "/home/me/Sketchy": "Sketchy",
-        "~/x/run": "run",
-        "models/mine": "mine",
-        "org/caan": "org/caan",
-        "a" * 5000: "a" * 5000,
-    }
-    assert {name: public_name(name) for name in names} == names
-    assert [public_name(value) for value in (3, None, True)] == [3, None, True]
-    assert is_hub_id("org/caan") and not any(map(is_hub_id, ["models/mine", "sketchy", "a/b/c", "/a", "a/"]))
-
-
-def test_public_command():
-    argv = [
-        "/home/me/caan/train.py",
-        "recipes/sketchy.yaml",
-        "--data_dir",
-        "/data/my sets/Sketchy",
-        "--output_dir=/o/run",
-        "--a=1",
-    ]
-    expected = "python train.py recipes/sketchy.yaml --data_dir Sketchy --output_dir=run --a=1"
-    assert public_command(argv) == expected
-
-
-def test_declared_licences(hub, tmp_path):
-    (tmp_path / "local").mkdir()
-    (tmp_path / "local" / "README.md").write_text("---\nlicense: mit\n---\n")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "README.md").write_text("---\nlicense: other\nlicense_name: my-terms\n---\n")
-    for name in ("local", "other"):
-        HfApi().create_repo(f"org/{name}", repo_type="dataset")
-        HfApi().upload_folder(repo_id=f"org/{name}", repo_type="dataset", folder_path=tmp_path / name)
-    expected = {"local": "mit", "other": "my-terms", "none": None}
-    assert {name: declared_license(str(tmp_path / name), "model") for name in expected} == expected
-    assert {name: declared_license(f"org/{name}", "dataset") for name in expected} == expected
-    hub.fail("GET", "/api/datasets/org/local", status=503)
-    assert declared_license("org/local", "dataset") is None
-
-
-@pytest.mark.parametrize("keep, finished, expected", [("best", True, 0.5), ("last", True, None), ("best", False, None)])
-def test_the_hold_outs_number_is_that_of_these_weights(tmp_path, keep, finished, expected):
-    facts = {"options": {"keep": keep}}
-    write_facts(tmp_path, facts, TrainerState(epoch=2, step=9, best_metric=0.5), finished)
-    written = json.loads((tmp_path / "training.json").read_text())
-    assert written == {**facts, "epoch": 2, "step": 9, "finished": finished, "validation_map_all": expected}
