@@ -49,7 +49,8 @@ for name in options.model:
     )
     print(reports[name], end="\n\n")
     if options.picture_rows:
-        pictures[name] = output / f"retrieval_{Path(name).name}.png"
+        path = output / f"retrieval_{Path(name).name}.png"
+        pictures[name] = path.with_stem(f"{path.stem}_{len(pictures) + 1}") if path in pictures.values() else path
         retrieval_picture(features, benchmark, options.picture_rows).save(pictures[name])
         print(f"picture: {pictures[name]}\n")
 
@@ -57,8 +58,8 @@ for name in options.model:
 circumstances = asdict(options) | {
     "dataset_config": splits[options.split].info.config_name,
     "device": device,
-    "seed": None,
-}  # nothing is drawn
+    "seed": None,  # nothing is drawn
+}
 print(results_markdown(reports))
 (output / "table.md").write_text(results_markdown(reports) + "\n")
 results = write_results(output, reports, circumstances)
