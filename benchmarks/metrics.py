@@ -1,6 +1,6 @@
 """Time and memory of the retrieval metrics at the sizes of TU-Berlin and QuickDraw, on random features.
 
-    python benchmarks/metrics.py                    # about 3 minutes of an idle core
+    python benchmarks/metrics.py                    # about 4 minutes of an idle core
     python benchmarks/metrics.py --device cuda
 
 Times are multiples of what no exact metric can do without, measured in turns in the same run: the float32 matrix product and
@@ -35,7 +35,7 @@ Data = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def make_data(size: str, device: str) -> Data:
-    """Unit-free random features (count, 384) and labels of queries and gallery."""
+    """Random features (count, 384) and labels of queries and gallery."""
     queries, _, gallery, classes = SIZES[size]
     rng = torch.Generator().manual_seed(0)
     features = [torch.randn(count, DIM, generator=rng).to(device) for count in (queries, gallery)]
@@ -44,7 +44,7 @@ def make_data(size: str, device: str) -> Data:
 
 
 def ours(data: Data) -> None:
-    retrieval_metrics(*data, similarity="dot")
+    retrieval_metrics(*data)
 
 
 def product_and_sort(data: Data) -> None:

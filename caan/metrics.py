@@ -1,15 +1,15 @@
 """Retrieval metrics of zero-shot sketch-based image retrieval, as plain torch functions.
 
 The field's code bases share the names mAP@200 and Prec@100 and little else: AP@K is divided by min(K, R), by the hits in
-the top K or by R; precision by K or by min(K, R); means are over queries or over classes; ties are left to the sort. With
-the class counts of Sketchy the divisor alone moves mAP@200 by 12 to 15 points. So every number carries its definition.
+the top K or by R; precision by K or by min(K, R); means are over queries or over classes; ties are left to the sort. The
+divisor alone can move mAP@200 by more than ten points. So every number carries its definition.
 
 Decided: AP without the precision envelope; mAP@K with AP divided by min(K, R) is the headline, the hits-divided variant has
 its own name; precision is divided by K; queries without a relevant photo are left out and counted. Features are compared in
 float64 and scores rounded to float32: this drops the 1e-16 noise of a matrix product, which depends on chunk size and
 device, and copies of a photo get one and the same score, a tie. Ties follow a stated rule. The sort is exact: score, tie
-rule and relevance are packed into one integer a photo, so that sorting values alone answers everything, about a tenth
-quicker than a stable sort and a gather of the relevance.
+rule and relevance are packed into one integer a photo, so that sorting values alone answers everything, quicker than a
+stable sort and a gather of the relevance. benchmarks/metrics.py measures time and memory.
 """
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
