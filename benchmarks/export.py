@@ -1,0 +1,112 @@
+"""What a model loses and gains as a graph: retrieval score, size, and speed on the CPU.
+
+    python benchmarks/export.py --data_dir Sketchy --vision_model vit-small-patch14     # about five minutes on two cores
+
+Without options it takes a part of Sketchy and a ViT-S/14 from the folder `shared` beside the repository (or $CAAN_SHARED), and
+stops where they are not. The model stands in for a trained one: both towers start from the vision model, the rest is random,
+so the score says what export changes and not what CAAN reaches. Speeds are ratios to the eager model, in turns in one run,
+the best turn of each; above 1 is faster. The result goes to `benchmarks/results/export.json`.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from transformers import HfArgumentParser
+
+from caan.building import build_image_processor
+from caan.export import ExportOptions, export, load_exported
+from caan.facts import public_command
+from caan.report import results_table
+from modeling_caan import CAANModel
+
+SHARED = Path(os.environ.get("CAAN_SHARED", Path(__file__).parents[2] / "shared"))
+RESULT = Path(__file__).parent / "results" / "export.json"
+KINDS = {"onnx": {"int8": True}, "torch": {}}
+KEPT = ("image_size", "opset", "megabytes", "agreement", "data", "retrieval", "definitions", "date", "versions", "python")
+
+
+@dataclass
+class Arguments:
+    """What to measure."""
+
+    data_dir: str = field(default=str(SHARED / "data" / "Sketchy"), metadata={"help": "folder of Sketchy, or a part of it"})
+    vision_model: str = field(
+        default=str(SHARED / "models" / "vit-small-patch14"), metadata={"help": "Hub id or folder that both towers start from"}
+    )
+    image_size: int = field(default=98, metadata={"help": "side of the input, in pixels"})
+    max_pictures: int = field(default=300, metadata={"help": "sketches, and photos, that are compared"})
+    batch_sizes: list[int] = field(default_factory=lambda: [1, 16], metadata={"help": "batches that are timed"})
+    turns: int = field(default=7, metadata={"help": "turns of which the best counts"})
+
+
+def make_model(arguments: Arguments, folder: Path) -> CAANModel:
+    """The stand-in, saved in `folder` with its processor."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 384, "num_attention_heads": 6}
+    model = CAANModel.from_encoders_pretrained(arguments.vision_model, **sizes).eval()
+    model.save_pretrained(folder)
+    build_image_processor(arguments.vision_model, arguments.image_size).save_pretrained(folder)
+    return model
+
+
+@torch.inference_mode()
+def speeds(models: dict, image_size: int, batch_sizes: list[int], turns: int) -> dict[str, dict[str, float]]:
+    """Name -> batch size -> pictures a second, as a multiple of the first model's. One picture is one pass of a tower."""
+    ratios = {name: {} for name in models}
+    for batch_size in batch_sizes:
+        pixels = torch.randn(batch_size, 3, image_size, image_size)
+        best = dict.fromkeys(models, float("inf"))
+        for _ in range(turns + 1):
+            for name, model in models.items():
+                start = time.perf_counter()
+                model.get_image_features(pixels)
+                best[name] = min(best[name], time.perf_counter() - start)
+        reference = best[next(iter(models))]
+        for name, seconds in best.items():
+            ratios[name][str(batch_size)] = round(reference / seconds, 2)
+    return ratios
+
+
+def main() -> None:
+    (arguments,) = HfArgumentParser(Arguments, description=__doc__).parse_args_into_dataclasses()
+    for path in (arguments.data_dir, arguments.vision_model):
+        if path.startswith(str(SHARED)) and not Path(path).exists():
+            sys.exit(f"skipped: there is no {Path(path).name} in the folder shared; give --data_dir and --vision_model")
+    data = {"dataset": "sketchy", "dataset_config": "100_25", "data_dir": arguments.data_dir, "allow_partial": True}
+    with tempfile.TemporaryDirectory() as work:
+        models, result = {"eager": make_model(arguments, Path(work) / "model")}, {}
+        for kind, options in KINDS.items():
+            folder = Path(work) / kind
+            options = {**options, **data, "max_pictures": arguments.max_pictures}
+            report = export(ExportOptions(f"{work}/model", str(folder), format=kind, **options))
+            models |= {name: load_exported(folder, name).model for name in report["files"]}
+            parts = ("megabytes", "agreement", "retrieval")
+            result = {**report, **result, **{part: {**result.get(part, {}), **report[part]} for part in parts}}
+        weights = sum(p.numel() * p.element_size() for tower in models["eager"].vision_towers() for p in tower.parameters())
+        ratios = speeds(models, arguments.image_size, arguments.batch_sizes, arguments.turns)
+    columns = {"kind": "graphs", "megabytes": "MB", "min_cosine": "min cosine", "map_all": "mAP@all"}
+    columns |= {str(size): f"speed, batch {size}" for size in arguments.batch_sizes}
+    rows = [
+        {"kind": name, "megabytes": result["megabytes"].get(name, weights / 1e6), **result["agreement"].get(name, {})}
+        | {"map_all": result["retrieval"]["model" if name == "eager" else name]["map_all"], **ratios[name]}
+        for name in models
+    ]
+    print(results_table(rows, columns, digits=4))
+    content = {name: result[name] for name in KEPT} | {
+        "model": f"stand-in from {Path(arguments.vision_model).name}, random projection",
+        "speed_over_eager": ratios,
+        "threads": torch.get_num_threads(),
+        "command": public_command(sys.argv),
+    }
+    RESULT.write_text(json.dumps(content, indent=2) + "\n")
+    print(f"written: {RESULT.name}")
+
+
+if __name__ == "__main__":
+    main()
