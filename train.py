@@ -66,6 +66,7 @@ if uses_text(model_options):
 # --- model
 model, processor = build_model(model_options, [s for sentences in descriptions.values() for s in sentences])
 image_processor = getattr(processor, "image_processor", processor)
+model_options.image_size = image_processor.size["height"]  # a model that is trained on has its own
 model.to(accelerator.device)
 if model_options.activation_checkpointing:
     model.activation_checkpointing_enable()

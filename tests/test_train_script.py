@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+import yaml
 from accelerate.utils import set_seed
 from running import finished, run_script, scalars, shapes, tensors, train
 from tiny import assert_same_tensors
@@ -32,6 +33,21 @@ def test_the_folder_is_a_hub_repository():
     assert f"The model is in {folder}. Load it with AutoModel.from_pretrained({str(folder)!r}" in run.stdout
     for text in (path.read_text() for path in folder.glob("*.json")):
         assert str(shapes()) not in text
+
+
+def test_the_card_tells_of_this_run():
+    folder, run = finished()
+    text = (folder / "README.md").read_text()
+    _, header, body = text.split("---\n", 2)
+    metadata = yaml.safe_load(header)
+    assert metadata["library_name"] == "transformers" and metadata["pipeline_tag"] == "image-feature-extraction"
+    assert "datasets" not in metadata and "base_model" not in metadata  # a folder of this machine is no data set of the Hub
+    assert not any(mark in body for mark in ("{{", "}}", "{%", "None"))
+    assert f"held-out items of *seen* classes: {run.variables['state'].best_metric:.4f}" in body
+    for row in ("seen classes | 5", "pictures | 40 sketches, 35 photos", "epochs, steps | 2, 10", "input | 32 x 32 pixels"):
+        assert f"| {row} |" in body
+    assert f'from_pretrained("{folder.name}", trust_remote_code=True)' in body
+    assert str(shapes()) not in text and str(folder) not in text
 
 
 def test_it_loads_by_the_auto_classes_and_measures_what_the_run_measured():
@@ -193,8 +209,17 @@ def test_a_seen_class_that_is_missing_can_be_allowed(tmp_path):
 
 def test_training_goes_on_from_a_finished_model(tmp_path):
     folder, _ = finished()
-    options = {"model": folder, "learning_rate": 0.0, "num_epochs": 1, "batches_per_epoch": 1, "keep": "last"}
+    options = {
+        "model": folder,
+        "image_size": 224,
+        "learning_rate": 0.0,
+        "num_epochs": 1,
+        "batches_per_epoch": 1,
+        "keep": "last",
+    }
     train(tmp_path, **options, model_config=dict.fromkeys(CONFIG))
     parameters = dict(CAANModel.from_pretrained(tmp_path).named_parameters())
     for name, parameter in CAANModel.from_pretrained(folder).named_parameters():
         assert torch.equal(parameter, parameters[name]), name
+    card = (tmp_path / "README.md").read_text()
+    assert "| input | 32 x 32 pixels |" in card  # and not the option's 224
