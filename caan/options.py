@@ -43,9 +43,7 @@ class DataOptions:
     dataset_config: str | None = option(None, "Zero-shot split, such as 104_21; none = the builder's default.")
     data_dir: str | None = option(None, "Folder with the archive's pictures, for builders that need one.")
     allow_partial: bool = option(False, "Go on where the archive in data_dir is not complete.")
-    descriptions: str | None = option(
-        None, "JSON lines of `caan describe`, in place of the data's own descriptions."
-    )
+    descriptions: str | None = option(None, "JSON lines of `caan describe`, in place of the data's own descriptions.")
     num_workers: int = option(2, "Processes that read and augment pictures, for each training process.")
     augment: bool = option(True, "Random flips, crops, colours of photos, and strokes and shapes of sketches.")
     sentences_per_step: int = option(2, "Description sentences a class that a step reads, drawn at random; 0 = all.")
@@ -76,6 +74,11 @@ class TrainOptions:
         "best", "Weights of the finished model: best (by mAP@all on the seen hold-out) or last."
     )
     report_to: str = option("none", "Tracker: none, tensorboard (extra tracking), trackio, wandb, or all that are installed.")
+
+    def __post_init__(self):
+        for name in ("num_epochs", "items_per_class", "gradient_accumulation_steps", "eval_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
 
 
 @dataclass

@@ -144,6 +144,15 @@ def test_bf16(tmp_path):
     assert all(tensor.isfinite().all() for tensor in tensors(tmp_path).values())
 
 
+def test_recomputed_activations_change_nothing(tmp_path):
+    """Also where the first blocks, and so the inputs of the others, need no gradient."""
+    config = {"model_config": {"vision_config": VIT, "alignment_dropout": 0.1}, "freeze_vision_blocks": 1}
+    for name in (True, False):
+        train(tmp_path / str(name), activation_checkpointing=name, num_epochs=1, batches_per_epoch=2, **config)
+    for name, tensor in tensors(tmp_path / "True").items():
+        assert torch.allclose(tensor, tensors(tmp_path / "False")[name], atol=1e-6), name
+
+
 def test_frozen_blocks_stay_and_the_others_learn(tmp_path):
     config = {"model_config": {"vision_config": VIT, "share_vision_encoder": False}}
     common = {**config, "num_epochs": 1, "batches_per_epoch": 2, "freeze_vision_blocks": 1, "weight_decay": 0.5}
