@@ -105,7 +105,8 @@ class FakeHub:
     def __enter__(self):
         # The store is another host, as in life: the client must carry the file's headers over, and leave its token behind.
         self.servers = serve(self), serve(self)
-        self.url, self.store_url = (f"http://127.0.0.1:{server.server_port}" for server in self.servers)
+        names = ("127.0.0.1", "localhost")
+        self.url, self.store_url = (f"http://{name}:{server.server_port}" for name, server in zip(names, self.servers))
         return self
 
     def __exit__(self, *error):
