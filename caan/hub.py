@@ -64,6 +64,7 @@ def open_repository(repo: str, options: PushOptions) -> None:
     api = HfApi()
     try:
         api.create_repo(repo, private=options.private or None, exist_ok=True)
+        api.auth_check(repo, write=True)  # creating what is there already asks for no right to write
         if options.private and not api.repo_info(repo).private:
             raise PushError(f"{repo} is there and public. Make it private in its settings, or push without --private.")
         if options.revision:
@@ -98,15 +99,15 @@ def reason(error: Exception, repo: str) -> str:
     cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error  # the client wraps a failed file
     status = cause.response.status_code if isinstance(cause, HfHubHTTPError) and cause.response is not None else None
     if status == 401:
-        return f"The Hub does not know you: log in with `hf auth login`, or set HF_TOKEN. ({first_line(cause)})"
+        return f"The Hub does not know you: log in with `hf auth login`, or set HF_TOKEN. ({one_line(cause)})"
     if status == 403:
-        return f"Your token may not write to {repo}: take one with write access, or another repository. ({first_line(cause)})"
+        return f"Your token may not write to {repo}: take one with write access, or another repository. ({one_line(cause)})"
     if status is not None or isinstance(cause, (ValueError, PermissionError)):
-        return first_line(cause)
-    return f"{constants.ENDPOINT} cannot be reached, or the connection broke ({type(cause).__name__}: {first_line(cause)})."
+        return one_line(cause)
+    return f"{constants.ENDPOINT} cannot be reached, or the connection broke ({type(cause).__name__}: {one_line(cause)})."
 
 
-def first_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """A message without the client's advice on other things."""
     return " ".join(line for line in str(error).splitlines() if line)[:300]
 

@@ -16,6 +16,7 @@ ROUTES = {  # method and address -> handler
     ("GET", r"/api/whoami-v2"): "whoami",
     ("POST", r"/api/repos/create"): "create",
     ("POST", r"/api/validate-yaml"): "validate",
+    ("GET", rf"{API}/auth-check/write"): "may_write",
     ("POST", rf"{API}/branch/([^/]+)"): "branch",
     ("POST", rf"{API}/preupload/([^/]+)"): "preupload",
     ("POST", rf"{API}/commit/([^/]+)"): "commit",
@@ -159,6 +160,10 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.body)
         errors = [{"message": message} for message in metadata_errors(asked["content"], asked["repoType"])]
         return Reply.json({"errors": errors, "warnings": []}, 400 if errors else 200)
+
+    def may_write(self, kind, name):
+        found = self.at(kind, name, None, write=True)
+        return found if isinstance(found, Reply) else Reply.json({})
 
     def branch(self, kind, name, branch):
         found = self.at(kind, name, None, write=True)

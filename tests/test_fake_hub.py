@@ -121,6 +121,9 @@ def test_who_may_do_what(hub, folder, monkeypatch, tmp_path):
         with pytest.raises(HfHubHTTPError) as error:
             api.create_repo("org/new")
         assert error.value.response.status_code == status
+        with pytest.raises(HfHubHTTPError) as error:
+            api.auth_check(REPO, write=True)
+        assert error.value.response.status_code == (404 if token == READER else 401)
     assert set(hub.repositories) == {("model", REPO)}
 
 

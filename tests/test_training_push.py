@@ -5,8 +5,9 @@ import shutil
 import threading
 
 import pytest
-from fake_hub import READER
+from fake_hub import READER, WRITER
 from folders import make_folder
+from huggingface_hub import HfApi
 from running import run_script, run_to_error, shapes
 from test_push import FULL, REPO, caan_push, titles
 from trees import shape_options
@@ -75,6 +76,8 @@ def test_a_failed_upload_beside_training_is_a_warning(hub, folder, tmp_path, cap
 def test_a_run_that_may_not_push_is_told_before_it_trains(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", READER)
     options = shape_options(shapes(), tmp_path / "run", push_to_hub=True, hub_model_id=REPO)
+    assert "Your token may not write to org/caan-sketchy" in run_to_error("train.py", options)
+    HfApi(token=WRITER).create_repo(REPO)  # it is there, and may be read
     assert "Your token may not write to org/caan-sketchy" in run_to_error("train.py", options)
     assert not (tmp_path / "run").exists()
 
