@@ -143,7 +143,10 @@ def test_a_caan_goes_on_from_its_own_weights(tmp_path, use_text):
         ({"hidden_size": 7}, r"hidden_size \(7\) must be a multiple of num_attention_heads \(2\)"),
         ({"vision_config": 3}, "'vision_config'"),
         ({"vision_config": {"model_type": "vit", "hidden_size": "x"}}, "Field 'hidden_size' expected int, got str"),
-        ({"vision_config": {"model_type": "gpt2"}}, r"GPT2Config \(gpt2\) is no vision encoder"),
+        (
+            {"vision_config": {"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "n_head": 1, "vocab_size": 9}},
+            r"GPT2Config \(gpt2\) is no vision encoder",
+        ),
         ({"mining": "hardest"}, "'mining' expected one of"),
     ],
 )
