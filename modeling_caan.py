@@ -15,18 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
-from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.generic import ModelOutput, can_return_tuple
 
 try:  # as a module of the Hub repository
     from .alignment_caan import CrossModalAlignment, RelationNetwork
     from .configuration_caan import INSTALLED, CAANConfig
+    from .embedding_caan import embed_images  # for the pipeline: older transformers copy no imports of imports
     from .encoders_caan import VisionTower, VisualTokens, build_encoder, copy_weights, encoder_width, join, load_encoder, select
     from .losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
     from .pipeline_caan import SketchRetrievalPipeline  # not used here: what is imported travels with the weights
 except ImportError:  # as installed modules
     from alignment_caan import CrossModalAlignment, RelationNetwork
     from configuration_caan import INSTALLED, CAANConfig
+    from embedding_caan import embed_images
     from encoders_caan import VisionTower, VisualTokens, build_encoder, copy_weights, encoder_width, join, load_encoder, select
     from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
     from pipeline_caan import SketchRetrievalPipeline
@@ -120,8 +121,7 @@ class CAANModel(PreTrainedModel):
     def train(self, mode: bool = True):
         super().train(mode)
         if self.config.use_text and self.config.freeze_text_encoder:
-            # Its features are cached: dropout would make them depend on the moment.
-            self.text_encoder.eval().requires_grad_(False)
+            self.text_encoder.eval().requires_grad_(False)  # its features are cached: dropout would make them vary
         return self
 
     def _set_gradient_checkpointing(self, enable=True, *args, **kwargs):
@@ -296,4 +296,4 @@ CAANModel.register_for_auto_class("AutoModel")
 if INSTALLED:
     AutoModel.register(CAANConfig, CAANModel, exist_ok=True)
 
-__all__ = ["CAANConfig", "CAANModel", "CAANOutput", "SketchRetrievalPipeline"]
+__all__ = ["CAANConfig", "CAANModel", "CAANOutput", "SketchRetrievalPipeline", "embed_images"]

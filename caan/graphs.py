@@ -18,6 +18,7 @@ from torch.export import Dim
 
 SUFFIXES = {"onnx": ".onnx", "onnx_int8": ".int8.onnx", "torch": ".pt2"}
 OPSET = 18  # read by ONNX Runtime 1.14 and later
+BATCH = Dim("batch", max=2**20)  # torch 2.6 cannot export one without a bound
 PROTOBUF_LIMIT = 2**31 - 2**20  # bytes in one ONNX file; larger weights go to a file beside it
 
 
@@ -57,7 +58,7 @@ def export_graphs(model, size: tuple[int, int], folder: Path, kind: str = "onnx"
             write_onnx(graph, example, folder / files[modality], opset)
         else:
             with torch.no_grad():
-                program = torch.export.export(graph, (example,), dynamic_shapes={"pixel_values": {0: Dim("batch")}})
+                program = torch.export.export(graph, (example,), dynamic_shapes={"pixel_values": {0: BATCH}}, strict=False)
             torch.export.save(program, folder / files[modality])
     return files
 
@@ -75,7 +76,7 @@ def write_onnx(graph: nn.Module, example: torch.Tensor, path: Path, opset: int) 
             opset_version=opset,
             input_names=["pixel_values"],
             output_names=["features"],
-            dynamic_shapes={"pixel_values": {0: Dim("batch")}},
+            dynamic_shapes={"pixel_values": {0: BATCH}},
             external_data=bytes_of_weights > PROTOBUF_LIMIT,
             verbose=False,
         )
