@@ -14,7 +14,7 @@ import torch
 
 from caan.building import build_model
 from caan.data import load_splits
-from caan.evaluation import embed_benchmark, make_benchmark, retrieval_picture, write_results
+from caan.evaluation import embed_benchmark, make_benchmark, write_results
 from caan.metrics import retrieval_metrics
 from caan.options import DataOptions, ModelOptions, TrainOptions, parse_options
 from caan.report import results_table
@@ -39,8 +39,8 @@ def untrained(model_options: ModelOptions, seed: int, sentences: list[str]) -> R
     return Retriever("untrained CAAN", model, processor.image_processor)
 
 
-def measure(retrievers, benchmark, seed: int) -> tuple[dict, tuple]:
-    """Reports of all retrievers and of a random ranking, and the last retriever's features."""
+def measure(retrievers, benchmark, seed: int) -> dict:
+    """Reports of a random ranking and of all retrievers, by name."""
     sizes = len(benchmark.queries), len(benchmark.gallery_labels)
     features = tuple(torch.randn(size, 256, generator=torch.Generator().manual_seed(seed + i)) for i, size in enumerate(sizes))
     labels = benchmark.queries.labels, benchmark.gallery_labels
@@ -49,7 +49,7 @@ def measure(retrievers, benchmark, seed: int) -> tuple[dict, tuple]:
     for retriever in retrievers:
         features = embed_benchmark(retriever, benchmark)
         reports[retriever.name] = retrieval_metrics(*features, *labels, **options)
-    return reports, features
+    return reports
 
 
 def main() -> None:
@@ -82,15 +82,15 @@ def main() -> None:
     start = untrained(model_options, options.seed, [sentence for sentences in texts.values() for sentence in sentences])
     pixels, trained = load_retriever(PIXELS), load_retriever(str(folder))
     pixels.name, trained.name = "pixels (ink correlation)", "trained CAAN"
-    reports, features = measure([pixels, start, trained], benchmark, options.seed)
-    picture = folder / "retrieval.png"
-    retrieval_picture(features, benchmark, rows=10).save(picture)
+    reports = measure([pixels, start, trained], benchmark, options.seed)
     circumstances = {"dataset": data_options.dataset, "split": "test (unseen classes)", "seed": options.seed}
-    results = write_results(folder, reports, circumstances)
+    results = write_results(folder / "comparison", reports, circumstances)
 
-    print("\n[4/5] The saved folder in a fresh process: the numbers must be the same")
-    run_script("eval.py", "--model", str(folder), "--output_dir", str(folder / "reloaded"), "--picture_rows", "0")
-    fresh = json.loads((folder / "reloaded" / "results.json").read_text())["results"][str(folder)]
+    print("\n[4/5] The saved folder in a fresh process: the numbers must be the same; its card gets them, and the picture")
+    reloaded = folder / "reloaded"
+    arguments = ("--model", str(folder), PIXELS, "--top_k", "5", "10", "--output_dir", str(reloaded), "--update_card")
+    run_script("eval.py", *arguments)
+    fresh = json.loads((reloaded / "results.json").read_text())["results"][str(folder)]
     for metric in ("map_all", "top1"):
         if fresh[metric] != reports["trained CAAN"][metric]:
             sys.exit(f"{metric} changed on reload: {reports['trained CAAN'][metric]} -> {fresh[metric]}")
@@ -100,7 +100,7 @@ def main() -> None:
     print(f"\n[5/5] {report.num_queries} sketches of unseen classes, {report.gallery_size} pictures to search in")
     print(f"      seed {options.seed}, {report.definitions['map_all']}\n")
     print(results_table([{"name": name, **r.to_dict()} for name, r in reports.items()], METRICS))
-    print(f"\npicture: {picture}\nnumbers: {results}\nmodel:   {folder}")
+    print(f"\npicture: {folder / 'retrieval.png'}\nnumbers: {results}\nmodel:   {folder}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from transformers import AutoImageProcessor, AutoProcessor, ProcessorMixin
 from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import PILImageResampling, is_valid_image
 from transformers.processing_utils import ImagesKwargs, ProcessingKwargs
+from transformers.utils import cached_file
 
 try:  # as a module of the Hub repository
     from .configuration_caan import INSTALLED, CAANConfig
@@ -208,6 +209,16 @@ class CAANProcessor(ProcessorMixin):
 
     def __init__(self, image_processor=None, tokenizer=None, **kwargs):
         super().__init__(image_processor, tokenizer, **kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """The processor; of the form for inference, which has no tokenizer, the image processor alone."""
+        hub = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "local_files_only", "subfolder") if key in kwargs}
+        found = cached_file(
+            pretrained_model_name_or_path, "processor_config.json", _raise_exceptions_for_missing_entries=False, **hub
+        )
+        load = super().from_pretrained if found else CAANImageProcessor.from_pretrained
+        return load(pretrained_model_name_or_path, **kwargs)
 
 
 CAANImageProcessor.register_for_auto_class("AutoImageProcessor")

@@ -14,7 +14,20 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import assert_same_tensors, batch, caan_model, complaints, features, photo, pixels, processor, sketch, tensors
+from tiny import (
+    assert_same_tensors,
+    batch,
+    caan_config,
+    caan_model,
+    complaints,
+    features,
+    image_processor,
+    photo,
+    pixels,
+    processor,
+    sketch,
+    tensors,
+)
 from transformers import AutoImageProcessor, AutoModel, AutoProcessor, pipeline
 
 from modeling_caan import CAANModel
@@ -174,3 +187,11 @@ def test_the_package_imports_its_classes():
     import caan
 
     assert (caan.CAANModel, caan.CAANImageProcessor, caan.CAANProcessor) == (CAANModel, CAANImageProcessor, CAANProcessor)
+
+
+def test_auto_processor_of_a_folder_without_tokenizer_is_the_image_processor(tmp_path):
+    caan_config().save_pretrained(tmp_path)
+    image_processor().save_pretrained(tmp_path)
+    loaded = AutoProcessor.from_pretrained(tmp_path)
+    assert type(loaded) is type(image_processor())
+    assert loaded.to_dict() == image_processor().to_dict()
