@@ -194,4 +194,5 @@ def test_auto_processor_of_a_folder_without_tokenizer_is_the_image_processor(tmp
     image_processor().save_pretrained(tmp_path)
     loaded = AutoProcessor.from_pretrained(tmp_path)
     assert type(loaded) is type(image_processor())
-    assert loaded.to_dict() == image_processor().to_dict()
+    assert loaded.to_dict() == AutoImageProcessor.from_pretrained(tmp_path).to_dict()
+    assert loaded.size == image_processor().size
