@@ -173,7 +173,7 @@ def test_a_server_error_is_told(hub, folder):
         ("license: apache-2.0\ntags: [a, b]\nbase_model: org/x\nmetrics: [precision]", None),
         ("license: MIT License", "license"),
         ("license: other", "license_name"),
-        ("datasets: [/home/me/data]", "datasets"),
+        ("datasets: [./some/data]", "datasets"),
         ("pipeline_tag: sketch-retrieval", "pipeline_tag"),
         ("- a", "mapping"),
         ("a: [", "YAML Metadata Error"),
