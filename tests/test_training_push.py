@@ -98,7 +98,8 @@ def test_training_goes_on_without_the_hub(hub, tmp_path, caplog):
     hub.fail("POST", "/commit/")
     run_script("train.py", shape_options(shapes(), tmp_path / "run", **options))
     said = [record.getMessage() for record in caplog.records if record.name.startswith("caan")]
-    assert "training goes on" in said[0] and "The model was not pushed" in said[-1]
+    # A slow machine may also have left out a push while the first was still failing.
+    assert any("training goes on" in message for message in said) and "The model was not pushed" in said[-1]
     assert f"To go on: caan push {tmp_path / 'run'} {REPO}" in said[-1]
     assert titles(hub) == ["initial commit"]
     hub.faults.clear()
