@@ -41,6 +41,7 @@ class ZeroShotConfig(datasets.BuilderConfig):
         allow_partial: go on where classes or pictures are missing.
         verify: decode every picture before building.
         skip_corrupt: leave out pictures that are empty or, with `verify`, do not decode; they are named and counted.
+        published: whether `dataset_scripts.publish` takes it without being told to; folds for tuning are not.
     """
 
     version: datasets.Version = VERSION
@@ -50,6 +51,7 @@ class ZeroShotConfig(datasets.BuilderConfig):
     allow_partial: bool = False
     verify: bool = False
     skip_corrupt: bool = False
+    published: bool = True
 
     @cached_property
     def split(self) -> ZeroShotSplit:

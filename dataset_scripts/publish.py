@@ -51,7 +51,7 @@ def publish(builder_class, arguments: PublishArguments, output_dir: str) -> dict
     Raises:
         FileNotFoundError, ValueError: as the builder does; finished shards stay.
     """
-    names = arguments.configs or [config.name for config in builder_class.BUILDER_CONFIGS]
+    names = arguments.configs or [config.name for config in builder_class.BUILDER_CONFIGS if config.published]
     builders = {name: _builder(builder_class, name, arguments) for name in names}
     checks = {name: builder.check() for name, builder in builders.items()}
     written = {}

@@ -15,6 +15,8 @@ Configs:
 - ``100_25``: 25 unseen classes of SAKE, used by ZSE-SBIR.
 - ``100_25_sempcyc``: 25 unseen classes of sem-pcyc. The two lists of 25 share four classes; results on them do not
   compare.
+- ``fold_0`` ... ``fold_4``: 84 seen and 20 unseen classes, all of them seen ones of ``104_21``, to choose recipes without a
+  look at the real unseen ones (`caan.protocol`; ours).
 
 The published gallery lists the 12,500 original photos twice, once as such and once among the extended photos, under
 the same names. One copy is read by default, the extended one; ``duplicates=True`` with ``validation_photos=0`` gives
@@ -87,6 +89,15 @@ class Sketchy(ZeroShotBuilder):
         ),
         ZeroShotConfig(name="100_25", benchmark=SKETCHY, description="100 seen and 25 unseen classes of SAKE and ZSE-SBIR"),
         ZeroShotConfig(name="100_25_sempcyc", benchmark=SKETCHY, description="100 seen and 25 unseen classes of sem-pcyc"),
+        *(
+            ZeroShotConfig(
+                name=f"fold_{number}",
+                benchmark=SKETCHY,
+                description="84 seen and 20 unseen classes among the 104 seen ones of 104_21, to choose recipes on (ours)",
+                published=False,
+            )
+            for number in range(5)
+        ),
     ]
     DEFAULT_CONFIG_NAME = "104_21"
 
