@@ -33,6 +33,7 @@ from caan.training import (
     epoch_batches,
     open_push,
     push_progress,
+    recompute_activations,
     save_model,
     seed_step,
     set_training,
@@ -69,7 +70,7 @@ image_processor = getattr(processor, "image_processor", processor)
 model_options.image_size = image_processor.size["height"]  # a model that is trained on has its own
 model.to(accelerator.device)
 if model_options.activation_checkpointing:
-    model.activation_checkpointing_enable()
+    recompute_activations(model)
 text = None
 if model.config.use_text:
     tokens = tokenize_descriptions(processor.tokenizer, descriptions, model.config.max_description_tokens)

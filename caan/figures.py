@@ -84,7 +84,8 @@ class _Layout(NamedTuple):
 
     def font(self, bold: bool = False) -> ImageFont.FreeTypeFont:
         name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-        return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, self.line * 3 // 4)
+        path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
+        return ImageFont.truetype(str(path), self.line * 3 // 4)
 
     def corner(self, row: int, column: int) -> tuple[int, int]:
         """Upper left corner of a picture; the query stands a little apart."""

@@ -81,6 +81,12 @@ def set_training(model) -> None:
             module.eval()
 
 
+def recompute_activations(model) -> None:
+    """Activations are computed again in the backward pass; transformers before 5.23 knows this by its old name alone."""
+    name = "activation_checkpointing_enable"
+    getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")()
+
+
 def seed_step(seed: int, batch: int, rank: int) -> None:
     """Gives batch number `batch` of the run its own random state, so that a resumed run needs no history to be equal."""
     torch.manual_seed((seed * 1_000_003 + batch) * 1_009 + rank)

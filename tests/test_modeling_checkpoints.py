@@ -39,7 +39,7 @@ def test_weights_missing_from_a_checkpoint_are_initialised_and_named(tmp_path):
     caan_model().save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
     lost = ("relation_network.", "image_encoder.", "text_projection.")
-    save_file({k: v for k, v in load_file(path).items() if not k.startswith(lost)}, path, metadata={"format": "pt"})
+    save_file({k: v.clone() for k, v in load_file(path).items() if not k.startswith(lost)}, path, metadata={"format": "pt"})
     with complaints() as said:
         model, report = CAANModel.from_pretrained(tmp_path, output_loading_info=True)
     assert report["missing_keys"] == {name for name in model.state_dict() if name.startswith(lost)}
@@ -150,7 +150,7 @@ def test_a_warm_start_from_incomplete_weights_is_refused(tmp_path):
     """A missing head is not missed; a missing layer would be random noise that nobody asked for."""
     save_encoder(tmp_path, vision_config())
     path = tmp_path / "model.safetensors"
-    weights = {name: weight for name, weight in load_file(path).items() if "pooler" not in name}
+    weights = {name: weight.clone() for name, weight in load_file(path).items() if "pooler" not in name}
     save_file(weights, path, metadata={"format": "pt"})
     sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_relation_tokens": 4}
     model = CAANModel.from_encoders_pretrained(tmp_path, **sizes)

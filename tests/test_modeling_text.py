@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny import batch, caan_model, features
 
+from caan.training import recompute_activations
 from encoders_caan import join
 from modeling_caan import CAANModel
 
@@ -133,18 +134,19 @@ def step(model, inputs, **autocast):
 def test_activation_checkpointing_changes_memory_and_no_value(name):
     model, inputs = caan_model(vision_config=name, text_dropout=0.0).train(), batch()
     encoder = model.image_encoder.encoder
-    block = encoder.timm_model.blocks[0].norm1 if name == "timm_vit" else encoder.layers[0].layernorm_before
+    first = "norm1" if name == "timm_vit" else "layernorm_before"
+    block = next(module for path, module in encoder.named_modules() if path.endswith(first))
     calls = []
     block.register_forward_hook(lambda *_: calls.append(1))
     loss, gradients = step(model, inputs)
     assert len(calls) == 1
-    model.activation_checkpointing_enable()
+    recompute_activations(model)
     checkpointed, checkpointed_gradients = step(model, inputs)
     assert len(calls) == 3  # forward, and once more on the way back
     assert torch.equal(loss, checkpointed) and gradients.keys() == checkpointed_gradients.keys()
     for key in gradients:
         assert torch.allclose(gradients[key], checkpointed_gradients[key], atol=1e-7), key
-    model.activation_checkpointing_disable()
+    (getattr(model, "activation_checkpointing_disable", None) or model.gradient_checkpointing_disable)()
     step(model, inputs)
     assert len(calls) == 4
 
@@ -153,7 +155,7 @@ def test_a_timm_model_without_activation_checkpointing_is_named(monkeypatch):
     model = caan_model(vision_config="timm_resnet")
     monkeypatch.setattr(model.image_encoder.encoder, "supports_gradient_checkpointing", False)
     with pytest.raises(ValueError, match="timm's resnet18 does not support activation checkpointing"):
-        model.activation_checkpointing_enable()
+        recompute_activations(model)
 
 
 @pytest.mark.parametrize("name", ["vit", "timm_swin"])

@@ -1,6 +1,7 @@
 """train.py as a user runs it: the folder it leaves, and what its options do.  python -m pytest tests/test_train_script.py"""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -170,8 +171,8 @@ def test_frozen_blocks_stay_and_the_others_learn(tmp_path):
     assert any("image_encoder.encoder.embeddings" in name for name in frozen)
     assert any("text_encoder" in name for name in frozen)
     for tower in ("image_encoder", "sketch_encoder"):
-        assert any(f"{tower}.encoder.layers.1" in name for name in learnt)
-        assert not any(f"{tower}.encoder.layers.0" in name for name in learnt)
+        blocks = {match[1] for name in learnt if (match := re.search(rf"{tower}\.encoder\..*\blayers?\.(\d+)\.", name))}
+        assert blocks == {"1"}
 
 
 @pytest.mark.parametrize("unused", [None, "poison"])
