@@ -135,6 +135,13 @@ class VisionTower(nn.Module):
         prefix, local_tokens = tokens.split([tokens.shape[1] - grid[0] * grid[1], grid[0] * grid[1]], dim=1)
         return VisualTokens(prefix[:, 0] if self.use_class_token else local_tokens.mean(dim=1), local_tokens, grid)
 
+    def warm_start(self, source, missing) -> None:
+        """Starts from the weights of `source`, with its features as they are where the widths allow it: projection = identity."""
+        copy_weights(source, self.encoder, missing)
+        if self.projection.in_features == self.projection.out_features:
+            nn.init.eye_(self.projection.weight)
+            nn.init.zeros_(self.projection.bias)
+
     def _position_options(self, pixel_values) -> dict:
         """ViT and its kin refuse a size other than the trained one unless told to interpolate their positions."""
         trained = getattr(self.encoder.config, "image_size", None)

@@ -109,7 +109,7 @@ class CAANModel(PreTrainedModel):
         )
         model = cls(config)
         for tower in model.vision_towers():
-            copy_weights(vision_model, tower.encoder, missing_vision)
+            tower.warm_start(vision_model, missing_vision)
         if config.use_text:
             copy_weights(text_model, model.text_encoder, missing_text)
         return model

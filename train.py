@@ -46,6 +46,8 @@ explain_errors()
 model_options, data_options, options, hub_options = parse_options(
     ModelOptions, DataOptions, TrainOptions, TrainPushOptions, description=__doc__
 )
+if data_options.train_on_validation and options.keep != "last":
+    raise ValueError("train_on_validation leaves nothing to choose the best epoch by: set keep to last.")
 accelerator = build_accelerator(options)
 set_seed(options.seed)
 output = Path(options.output_dir)
@@ -99,7 +101,7 @@ if options.resume_from_checkpoint:
 facts = None
 if accelerator.is_main_process:
     facts = training_facts(train_split, model_options, data_options, options, hub_options, accelerator)
-benchmark = make_benchmark(splits, "validation")
+benchmark = None if data_options.train_on_validation else make_benchmark(splits, "validation")
 bar = tqdm(
     total=steps_per_epoch * options.num_epochs, initial=state.step, desc="training", disable=not accelerator.is_main_process
 )
@@ -128,14 +130,15 @@ for epoch in range(state.epoch, options.num_epochs):
         if hub_options.push_steps and state.step % hub_options.push_steps == 0 and state.step < bar.total:
             folder = checkpoints / f"push_{state.step:08d}"
             push_progress(push, model, processor, folder, facts, state, accelerator, hub_options.full)
-    metric = validate(model, image_processor, benchmark, options, data_options, accelerator)
-    accelerator.log({"validation/map_all": metric}, step=state.step)
-    if accelerator.is_main_process:
-        bar.write(f"epoch {epoch + 1}/{options.num_epochs}: validation mAP@all {metric:.4f} on seen classes")
     state.epoch, state.batches = epoch + 1, 0
-    if metric > state.best_metric:
-        state.best_metric, state.best_folder = metric, f"best_epoch_{epoch + 1:04d}"
-        save_model(model, processor, checkpoints / state.best_folder, accelerator)
+    if benchmark is not None:
+        metric = validate(model, image_processor, benchmark, options, data_options, accelerator)
+        accelerator.log({"validation/map_all": metric}, step=state.step)
+        if accelerator.is_main_process:
+            bar.write(f"epoch {epoch + 1}/{options.num_epochs}: validation mAP@all {metric:.4f} on seen classes")
+        if metric > state.best_metric:
+            state.best_metric, state.best_folder = metric, f"best_epoch_{epoch + 1:04d}"
+            save_model(model, processor, checkpoints / state.best_folder, accelerator)
     save_checkpoint(accelerator, checkpoints, state)
 bar.close()
 

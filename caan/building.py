@@ -71,9 +71,10 @@ def warm_start(options: ModelOptions, fields: dict) -> CAANModel:
         model = CAANModel(CAANConfig(**fields))
     except StrictDataclassError as error:
         raise ValueError(f"model_config: {error}") from error
-    for kind, (source, missing) in pretrained.items():
-        for encoder in [model.text_encoder] if kind == "text" else [tower.encoder for tower in model.vision_towers()]:
-            copy_weights(source, encoder, missing)
+    if "text" in pretrained:
+        copy_weights(pretrained["text"][0], model.text_encoder, pretrained["text"][1])
+    for tower in model.vision_towers() if "vision" in pretrained else ():
+        tower.warm_start(*pretrained["vision"])
     return model
 
 
@@ -131,19 +132,36 @@ def freeze_vision_blocks(model: CAANModel, count: int) -> None:
     Raises ValueError when the encoder has fewer blocks, or does not show which they are.
     """
     for tower in model.vision_towers() if count else ():
-        blocks = next(
-            (m for name, m in tower.encoder.named_modules() if name.rsplit(".", 1)[-1] in BLOCK_LIST_NAMES and len_of(m) > 1),
-            None,
-        )
-        if len_of(blocks) < count:
+        blocks = vision_blocks(tower.encoder)
+        if len(blocks) < count:
             raise ValueError(
-                f"freeze_vision_blocks is {count}, but {type(tower.encoder).__name__} has {len_of(blocks)} blocks."
+                f"freeze_vision_blocks is {count}, but {type(tower.encoder).__name__} has {len(blocks)} blocks."
             )
-        frozen = {id(p) for block in list(blocks)[:count] for p in block.parameters()}
-        parameters = list(tower.encoder.parameters())  # in the order of use: embeddings, blocks, last norm
-        last = max(i for i, p in enumerate(parameters) if id(p) in frozen)
-        for parameter in parameters[: last + 1]:
-            parameter.requires_grad_(False)
+        for parameter, depth in parameter_depths(tower.encoder).items():
+            if depth <= count:
+                parameter.requires_grad_(False)
+
+
+def vision_blocks(encoder) -> list[nn.Module]:
+    """The blocks of a vision encoder from the input on; empty where it does not show which they are."""
+    named = encoder.named_modules()
+    return list(next((m for name, m in named if name.rsplit(".", 1)[-1] in BLOCK_LIST_NAMES and len_of(m) > 1), ()))
+
+
+def parameter_depths(encoder) -> dict[nn.Parameter, int]:
+    """How deep each parameter lies: 0 = embeddings, i = block i counted from 1, one more than there are blocks = what follows.
+
+    Read from the order of use, which is that of `parameters()`: what stands between two blocks belongs to the first.
+    """
+    first = {next(block.parameters()): number for number, block in enumerate(vision_blocks(encoder), start=1)}
+    within = {p for block in vision_blocks(encoder) for p in block.parameters()}
+    depths, depth = {}, 0
+    for parameter in encoder.parameters():
+        depth = first.get(parameter, depth)
+        depths[parameter] = depth
+    last = max(first.values(), default=0)
+    rest = [p for p, d in depths.items() if d == last and p not in within] if last else []
+    return depths | dict.fromkeys(rest, last + 1)
 
 
 def len_of(module) -> int:
@@ -152,20 +170,25 @@ def len_of(module) -> int:
 
 
 def build_optimizer(model: CAANModel, options: TrainOptions) -> torch.optim.AdamW:
-    """AdamW, fused where the device has it. Vision encoders may have a rate of their own; norms and biases do not decay."""
-    vision = {id(p) for tower in model.vision_towers() for p in tower.encoder.parameters()}
+    """AdamW, fused where the device has it; norms and biases do not decay.
+
+    Vision encoders may have a rate of their own, and with `layer_decay` each block one that is lower than the next one's: what
+    lies near the input is the most general part of a pretrained encoder.
+    """
     vision_rate = options.vision_learning_rate or options.learning_rate
-    groups: dict[tuple[bool, bool], list] = {}
+    rates = {}
+    for tower in model.vision_towers():
+        depths = parameter_depths(tower.encoder)
+        top = max(depths.values())
+        rates |= {p: vision_rate * options.layer_decay ** (top - depth) for p, depth in depths.items()}
+    groups: dict[tuple[float, bool], list] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            groups.setdefault((id(parameter) in vision, parameter.ndim > 1), []).append(parameter)
+            rate = rates.get(parameter, options.learning_rate)
+            groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)
     settings = [
-        {
-            "params": parameters,
-            "lr": vision_rate if is_vision else options.learning_rate,
-            "weight_decay": options.weight_decay if decays else 0.0,
-        }
-        for (is_vision, decays), parameters in groups.items()
+        {"params": parameters, "lr": rate, "weight_decay": options.weight_decay if decays else 0.0}
+        for (rate, decays), parameters in groups.items()
     ]
     return torch.optim.AdamW(settings, fused=model.device.type in ("cpu", "cuda"))
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from datasets import Dataset, Image
+from datasets import Dataset, Image, concatenate_datasets
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms.v2 import functional as tv
 
@@ -14,9 +14,15 @@ from processing_caan import open_image
 
 
 def load_splits(options):
-    """The `DatasetDict` that the options `dataset`, `dataset_config`, `data_dir` and `allow_partial` name."""
+    """The `DatasetDict` that the options `dataset`, `dataset_config`, `data_dir` and `allow_partial` name.
+
+    With `train_on_validation` the held-out items join the training split, and there is no validation split.
+    """
     extra = {"allow_partial": True} if options.allow_partial else {}  # not every builder knows it
-    return dataset_scripts.load(options.dataset, options.dataset_config, options.data_dir, **extra)
+    splits = dataset_scripts.load(options.dataset, options.dataset_config, options.data_dir, **extra)
+    if getattr(options, "train_on_validation", False) and "validation" in splits:
+        splits["train"] = concatenate_datasets([splits["train"], splits.pop("validation")])
+    return splits
 
 
 class Pictures(Sequence):

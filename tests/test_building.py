@@ -281,3 +281,34 @@ def test_the_rate_rises_and_falls_to_zero(total, warmup):
 def test_the_model_is_a_caan():
     model, _ = build_model(options({"vision_config": CONFIG["vision_config"]}), [])
     assert isinstance(model, CAANModel) and model.dtype == torch.float32
+
+
+# ------------------------------------------------------------------------------------------------------------ warm start
+
+
+def test_a_projection_of_equal_widths_starts_as_the_identity(encoders):
+    folder, encoder = encoders["vision"]
+    pixels = torch.rand(2, 3, IMAGE_SIZE, IMAGE_SIZE)
+    kept = encoder.eval()(pixels).last_hidden_state[:, 0]
+    for width, neutral in ((encoder.config.hidden_size, True), (encoder.config.hidden_size * 2, False)):
+        model, _ = build_model(options({"hidden_size": width, "use_text": False}, vision_model=folder), [])
+        found = model.eval().encode(pixels, "photo").global_token
+        assert (found.shape == kept.shape and torch.allclose(found, kept, atol=1e-6)) is neutral
+
+
+@pytest.mark.parametrize("name,pattern", [("vit", "layers."), ("dinov2", "layer."), ("timm_vit", "blocks.")])
+def test_each_block_learns_at_a_share_of_the_next_ones_rate(name, pattern):
+    model = caan_model(vision_config=name)
+    optimizer = build_optimizer(
+        model, TrainOptions(learning_rate=0.3, vision_learning_rate=0.1, layer_decay=0.5, weight_decay=0)
+    )
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    depths = set()
+    for key, parameter in model.image_encoder.encoder.named_parameters():
+        numbers = [int(part) for part in key.split(".") if part.isdigit()] if f"{pattern}" in key else []
+        is_last = not numbers and "norm" in key
+        depth = numbers[0] + 1 if numbers else 3 if is_last else 0  # two blocks, then the last norm
+        depths.add(depth)
+        assert rates[id(parameter)] == pytest.approx(0.1 * 0.5 ** (3 - depth)), key
+    assert depths == {0, 1, 2, 3}
+    assert rates[id(model.image_encoder.projection.weight)] == 0.3

@@ -138,3 +138,12 @@ def test_an_incomplete_folder_needs_the_option(tmp_path):
     options.allow_partial = True
     splits = load_splits(options)
     assert splits["train"].features["label"].str2int("bar") not in Pictures(splits["train"], "photo").labels
+
+
+def test_held_out_items_join_the_training_split_on_request():
+    common = {"dataset": "folder", "data_dir": str(shapes())}
+    apart, joined = (load_splits(DataOptions(**common, train_on_validation=flag)) for flag in (False, True))
+    assert "validation" not in joined
+    assert sorted(joined["train"]["file"]) == sorted([*apart["train"]["file"], *apart["validation"]["file"]])
+    assert joined["train"].features == apart["train"].features
+    assert joined["test"]["file"] == apart["test"]["file"]

@@ -59,6 +59,7 @@ def spoilt(tmp_path, name: str):
         ("", {"resume_from_checkpoint": "no/where"}, "error: no/where is no complete checkpoint"),
         ("", {"data_dir": "no/data"}, "error: Own sketches and photos: data_dir no/data does not exist"),
         ("", {"dataset": "sketchi"}, "error: No data set 'sketchi'. Builders: openmoji, sketchy"),
+        ("", {"train_on_validation": True}, "error: train_on_validation leaves nothing to choose .* set keep to last"),
         ("", {"num_epochs": 0}, "error: num_epochs must be at least 1, got 0."),
         ("", {"num_epochs": "x"}, "train.py: error: argument --num_epochs/--num-epochs: invalid int value: 'x'"),
         ("", {"num_epoch": 3}, "train.py: error: unknown option 'num_epoch', did you mean 'num_epochs'?"),
