@@ -134,9 +134,7 @@ def freeze_vision_blocks(model: CAANModel, count: int) -> None:
     for tower in model.vision_towers() if count else ():
         blocks = vision_blocks(tower.encoder)
         if len(blocks) < count:
-            raise ValueError(
-                f"freeze_vision_blocks is {count}, but {type(tower.encoder).__name__} has {len(blocks)} blocks."
-            )
+            raise ValueError(f"freeze_vision_blocks is {count}, but {type(tower.encoder).__name__} has {len(blocks)} blocks.")
         for parameter, depth in parameter_depths(tower.encoder).items():
             if depth <= count:
                 parameter.requires_grad_(False)

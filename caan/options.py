@@ -64,7 +64,7 @@ class TrainOptions:
     batches_per_epoch: int = option(0, "Batches an epoch, of all processes together; 0 = as many as show every sketch once.")
     learning_rate: float = option(3e-4, "Peak learning rate.")
     vision_learning_rate: float = option(0.0, "Peak rate of the vision encoders; 0 = the same. Lower it for a warm start.")
-    layer_decay: float = option(1.0, "Each vision block learns at this share of the next one's rate; 0.8 protects a warm start.")
+    layer_decay: float = option(1.0, "Each vision block learns at this share of the next one's rate; 1 = at the same.")
     weight_decay: float = option(0.05, "AdamW's weight decay; norms and biases have none.")
     warmup_ratio: float = option(0.05, "Share of the steps in which the learning rate rises; then it falls by a cosine.")
     max_grad_norm: float = option(1.0, "Gradients are clipped to this norm; 0 = not.")

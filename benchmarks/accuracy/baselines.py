@@ -1,0 +1,94 @@
+"""What CAAN is compared with, written so that it trains in CAAN's place: same encoder, same batches, same optimizer.
+
+Both have `vision_towers`, `get_sketch_features`, `get_image_features` and give their loss as `model(**batch).loss`.
+"""
+
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alignment_caan import CrossAttention
+from encoders_caan import join
+from losses_caan import mine_triplets, relation_loss, triplet_loss
+from modeling_caan import CAANModel
+
+ZSE_TRIPLET, ZSE_RELATION = 2.0, 4.0  # the weights of ZSE-SBIR's two losses
+
+
+class Baseline(nn.Module):
+    """One shared vision tower. Args: caan: a text-free `CAANModel` with `share_vision_encoder`, warm-started."""
+
+    def __init__(self, caan: CAANModel):
+        super().__init__()
+        self.caan = caan
+        self.config = caan.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.caan.device
+
+    def vision_towers(self) -> list:
+        return self.caan.vision_towers()
+
+    def get_sketch_features(self, pixel_values: Tensor) -> Tensor:
+        return self.caan.get_sketch_features(pixel_values)
+
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        return self.caan.get_image_features(pixel_values)
+
+
+class CosineClassifier(Baseline):
+    """Plain classification of sketches and photos among the seen classes, by cosine to one learned vector a class."""
+
+    def __init__(self, caan: CAANModel, num_classes: int):
+        super().__init__(caan)
+        self.classes = nn.Parameter(torch.randn(num_classes, caan.config.hidden_size) * 0.02)
+
+    def forward(self, pixel_values: Tensor, sketch_pixel_values: Tensor, labels: Tensor) -> SimpleNamespace:
+        images = torch.cat([self.caan.encode(x, "photo").global_token for x in (sketch_pixel_values, pixel_values)])
+        logits = F.normalize(images.float(), dim=-1) @ F.normalize(self.classes, dim=-1).T / self.config.temperature
+        return SimpleNamespace(loss=F.cross_entropy(logits, torch.cat([labels, labels])))
+
+
+class PairScorer(Baseline):
+    """ZSE-SBIR's idea in our own writing: sketch and photo tokens attend to each other, a relation network scores the pair.
+
+    Kept from it: one tower, one cross-attention a direction, 2 x triplet + 4 x relation loss on the attended tokens, and two
+    ways to retrieve: global tokens before attention, or the score of each pair. Not kept: the key from the other side with
+    query and value from one's own, its tokenizer, its sampling and its reshaping of tokens without a transpose.
+    """
+
+    def __init__(self, caan: CAANModel):
+        super().__init__(caan)
+        size, heads = caan.config.hidden_size, caan.config.num_attention_heads
+        self.norm = nn.LayerNorm(size)
+        self.to_photo, self.to_sketch = CrossAttention(size, heads), CrossAttention(size, heads)
+
+    def attend(self, sketch: Tensor, photo: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (batch, 1 + n, d) of sketches and photos, row by row -> the same, each having seen the other."""
+        s, p = self.norm(sketch), self.norm(photo)
+        return sketch + self.to_photo(s, p)[0], photo + self.to_sketch(p, s)[0]
+
+    def relation(self, sketch: Tensor, photo: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Scores (batch,) of attended tokens, in (0, 1)."""
+        return self.caan.score_pairs(*(self.caan.relation_network.reduce(x[:, 1:], grid) for x in (sketch, photo)))
+
+    def forward(self, pixel_values: Tensor, sketch_pixel_values: Tensor, labels: Tensor) -> SimpleNamespace:
+        sketches, photos = self.caan.encode(sketch_pixel_values, "sketch"), self.caan.encode(pixel_values, "photo")
+        rows = mine_triplets(sketches.global_token, photos.global_token, labels, self.config.mining)
+        pairs = [self.attend(join(sketches), join(photos)[chosen]) for chosen in rows]
+        (anchor, positive), (_, negative) = pairs
+        triplet = triplet_loss(anchor[:, 0], positive[:, 0], negative[:, 0], self.config.margin)
+        scores = [self.relation(*pair, photos.grid) for pair in pairs]
+        return SimpleNamespace(loss=ZSE_TRIPLET * triplet + ZSE_RELATION * relation_loss(*scores))
+
+    @torch.inference_mode()
+    def score_all(self, sketches: Tensor, photos: Tensor, grid: tuple[int, int], chunk: int = 64) -> Tensor:
+        """Scores (queries, gallery) of all pairs of tokens (queries, 1 + n, d) and (gallery, 1 + n, d)."""
+        rows = []
+        for sketch in sketches:
+            parts = photos.split(chunk)
+            rows.append(torch.cat([self.relation(*self.attend(sketch.expand_as(p), p), grid) for p in parts]))
+        return torch.stack(rows)

@@ -1,0 +1,231 @@
+"""How every row of the accuracy studies is trained, judged and written down; each study is a list of rows.
+
+Rows of one study train on the same pictures, in the same batches, for the same number of steps, by the recipe's optimizer and
+rates, and are judged on the unseen classes of a fold inside Sketchy's 104 seen classes (`caan.protocol`), never on the 21 real
+unseen ones. A result is kept in `results/<study>.json` under row, fold, seed and number of epochs; what is there is not run
+again, so a study can be stopped, continued, and spread over processes.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from caan.building import build_model, build_optimizer, build_schedule
+from caan.data import load_splits
+from caan.embedding import embed_images
+from caan.evaluation import VERSIONED, Benchmark, make_benchmark, version_of
+from caan.facts import public_command
+from caan.metrics import RetrievalAccumulator
+from caan.options import DataOptions, ModelOptions, TrainOptions, build_parser, option, parse_options
+from caan.text import DescriptionSource, collect_descriptions, tokenize_descriptions
+from caan.training import build_loader, epoch_batches, seed_step, set_training
+
+HERE = Path(__file__).parent
+SHARED = Path(os.environ.get("CAAN_SHARED", HERE.parents[2] / "shared"))
+
+
+@dataclass
+class StudyOptions:
+    """What a study runs on."""
+
+    fold: list[int] = field(default_factory=lambda: [0], metadata={"help": "Folds of caan.protocol, 0 to 4."})
+    seed: list[int] = field(default_factory=lambda: [0], metadata={"help": "Seeds of weights, batches and augmentation."})
+    rows: list[str] | None = field(default=None, metadata={"help": "Only rows whose name begins so; all where not given."})
+    num_epochs: int = option(0, "Passes over the training sketches; 0 = as the recipe says.")
+    recipe: str = option("recipes/sketchy_small.yaml", "Recipe that every row departs from.")
+    data_dir: str = option(str(SHARED / "data" / "Sketchy"), "Folder of Sketchy, or a part of it.")
+    models: str = option(str(SHARED / "models"), "Folder with vit-small-patch14, minilm-l6 and efficientnet-lite0.")
+    output_dir: str = option(str(HERE / "results"), "Where the results, the table and the figure go.")
+    again: bool = option(False, "Run rows anew that have a result.")
+    table_only: bool = option(False, "Train nothing: only write table and figure of the results that there are.")
+
+
+def parse_study(description: str) -> StudyOptions:
+    """The options of a study from its command line; `description` heads its help."""
+    parser = build_parser((StudyOptions,), description=description)
+    parser.usage = "python -m benchmarks.accuracy.<study> [--option value ...]"
+    (options,) = parser.parse_args_into_dataclasses(look_for_args_file=False)
+    return options
+
+
+class Run(NamedTuple):
+    """What a row is run with: the recipe's options for one fold and seed, and the data."""
+
+    model_options: ModelOptions
+    data: DataOptions
+    train: TrainOptions
+    splits: Mapping
+    benchmark: Benchmark
+
+    @property
+    def names(self) -> list[str]:
+        """All class names, indexed by label."""
+        return self.splits["train"].features["label"].names
+
+    def with_config(self, **fields) -> "Run":
+        """The same with other fields of CAANConfig."""
+        config = {**json.loads(self.model_options.model_config), **fields}
+        return self._replace(model_options=replace(self.model_options, model_config=json.dumps(config)))
+
+
+class Row(NamedTuple):
+    """A line of a study.
+
+    Args:
+        name: unique in its study. build: run -> model, image processor, and the text source or None.
+        scores: model, image processor, run -> {result name: scores (queries, gallery)}; by default the cosine similarities
+            under the row's own name. trains: whether the model is trained at all.
+    """
+
+    name: str
+    build: Callable
+    scores: Callable | None = None
+    trains: bool = True
+
+
+def build_caan(run: Run, descriptions: Mapping[str, Sequence[str]] | None = None) -> tuple:
+    """CAAN as the run's options say; `descriptions` (class name -> sentences) stand in for the shipped ones."""
+    train = run.splits["train"]
+    use_text = json.loads(run.model_options.model_config).get("use_text", True)
+    table = collect_descriptions(train["label"], train["descriptions"], run.names, descriptions) if use_text else {}
+    options = run.model_options if use_text else replace(run.model_options, text_model=None)
+    model, processor = build_model(options, [])
+    if not use_text:
+        return model, processor, None
+    tokens = tokenize_descriptions(processor.tokenizer, table, model.config.max_description_tokens)
+    return model, processor.image_processor, DescriptionSource(model, tokens, run.data.sentences_per_step)
+
+
+def fit(model, image_processor, text, run: Run, name: str) -> dict:
+    """Trains as train.py does, without checkpoints. Returns images seen, seconds, and the mean loss of the last tenth."""
+    options = run.train
+    accelerator = Accelerator(cpu=options.cpu, mixed_precision=options.mixed_precision)
+    loader = build_loader(run.splits["train"], image_processor, run.data, options, 1)
+    optimizer = build_optimizer(model, options)
+    schedule = build_schedule(optimizer, options, len(loader) * options.num_epochs)
+    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    losses, start = [], time.perf_counter()
+    with tqdm(total=len(loader) * options.num_epochs, desc=name, mininterval=5) as bar:
+        for epoch in range(options.num_epochs):
+            set_training(model)
+            for number, batch in enumerate(epoch_batches(loader, epoch, 0)):
+                seed_step(options.seed, epoch * len(loader) + number, 0)
+                loss = model(**batch, **(text.step_inputs() if text else {})).loss
+                accelerator.backward(loss)
+                accelerator.clip_grad_norm_(model.parameters(), options.max_grad_norm)
+                optimizer.step()
+                optimizer.zero_grad()
+                schedule.step()
+                losses.append(loss.item())
+                bar.update()
+    images = 2 * options.classes_per_batch * options.items_per_class * len(losses)
+    last = losses[-max(1, len(losses) // 10) :]
+    return {"images_seen": images, "seconds": time.perf_counter() - start, "last_loss": sum(last) / len(last)}
+
+
+def features(model, image_processor, run: Run) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit vectors of the fold-unseen queries and of their gallery."""
+    (gallery,) = run.benchmark.galleries
+    settings = {"batch_size": 100, "progress": False}
+    queries = embed_images(model, image_processor, run.benchmark.queries, "sketch", **settings)
+    return queries, embed_images(model, image_processor, gallery, "photo", **settings)
+
+
+def cosine_scores(model, image_processor, run: Run) -> torch.Tensor:
+    """Scores (queries, gallery) of a bi-encoder."""
+    queries, gallery = features(model, image_processor, run)
+    return queries @ gallery.T
+
+
+def judge(scores: torch.Tensor, benchmark: Benchmark) -> dict:
+    """mAP@all, Prec@25, top-1 and their circumstances of scores (queries, gallery)."""
+    accumulator = RetrievalAccumulator(top_k=(25,))
+    labels = benchmark.queries.labels
+    accumulator.update(scores.float(), labels[:, None] == benchmark.gallery_labels[None], labels.tolist())
+    report = accumulator.compute()
+    return {
+        **{name: round(report[name], 5) for name in ("map_all", "prec_25", "top1")},
+        "gallery_size": report.gallery_size,
+        "num_queries": report.num_queries,
+    }
+
+
+def prepare(options: StudyOptions, fold: int, seed: int) -> Run:
+    """The recipe's options and the data of one fold."""
+    for path in (options.data_dir, options.models):
+        if not Path(path).is_dir():
+            sys.exit(f"error: there is no folder {Path(path).name}: give --data_dir and --models")
+    models = {kind: str(Path(options.models) / name) for kind, name in (("vision", "vit-small-patch14"), ("text", "minilm-l6"))}
+    given = [options.recipe, "--dataset_config", f"fold_{fold}", "--data_dir", options.data_dir, "--seed", str(seed)]
+    given += [argument for kind, path in models.items() for argument in (f"--{kind}_model", path)]
+    if options.num_epochs:
+        given += ["--num_epochs", str(options.num_epochs)]
+    model_options, data, train = parse_options(ModelOptions, DataOptions, TrainOptions, argv=given)
+    splits = load_splits(data)
+    return Run(model_options, data, train, splits, make_benchmark(splits, "test"))
+
+
+def run_row(row: Row, run: Run) -> dict[str, dict]:
+    """Trains and judges one row. Returns result name -> what is kept of it."""
+    set_seed(run.train.seed)
+    model, image_processor, text = row.build(run)
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad) if row.trains else 0
+    cost = fit(model, image_processor, text, run, row.name) if row.trains else {}
+    model.eval()
+    start = time.perf_counter()
+    scores = row.scores(model, image_processor, run) if row.scores else {row.name: cosine_scores(model, image_processor, run)}
+    cost |= {"trained_parameters": parameters, "seconds_to_rank": time.perf_counter() - start}
+    return {name: {**judge(value, run.benchmark), **cost} for name, value in scores.items()}
+
+
+def run_study(study: str, rows: Sequence[Row], options: StudyOptions, show: Callable[[dict, Path], None]) -> None:
+    """Runs what has no result yet, writes `<study>.json` after each row, and has table and figure drawn by `show`."""
+    path = Path(options.output_dir) / f"{study}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if options.rows:
+        rows = [row for row in rows if row.name.startswith(tuple(options.rows))]
+    for fold in () if options.table_only else options.fold:
+        for seed in options.seed:
+            run = prepare(options, fold, seed)
+            for row in rows:
+                key = {"fold": fold, "seed": seed, "epochs": run.train.num_epochs if row.trains else 0}
+                done = any(r["trained_as"] == row.name and key.items() <= r.items() for r in read_results(path))
+                if done and not options.again:
+                    print(f"{row.name}, fold {fold}, seed {seed}: there is a result (--again runs it anew)", flush=True)
+                    continue
+                add_results(path, row.name, key, run_row(row, run))
+    show(read_results(path), path)
+
+
+def read_results(path: Path) -> list[dict]:
+    """The records kept so far."""
+    return json.loads(path.read_text())["results"] if path.exists() else []
+
+
+def add_results(path: Path, trained_as: str, key: dict, results: dict[str, dict]) -> None:
+    """Adds a row's results, in place of older ones of the same key. Safe beside other processes."""
+    new = [{"row": name, "trained_as": trained_as, **key, **values} for name, values in results.items()]
+    for record in new:
+        print(json.dumps({k: record[k] for k in ("row", "fold", "seed", "map_all", "prec_25", "top1")}), flush=True)
+    with FileLock(Path(tempfile.gettempdir()) / f"caan-{path.stem}.lock"):
+        same = [r for r in read_results(path) if r["trained_as"] == trained_as and key.items() <= r.items()]
+        kept = [r for r in read_results(path) if r not in same]
+        content = {
+            "metrics": "mAP@all: precision at each hit / R; prec_25: hits in the top 25 / 25; top1. Micro mean over queries.",
+            "command": public_command(sys.argv),
+            "versions": {name: version_of(name) for name in VERSIONED},
+            "results": kept + new,
+        }
+        path.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,71 @@
+"""Results of a study as a table and as a figure: mean and spread over folds and seeds, and what each row costs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+import matplotlib
+
+from caan.report import results_table
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)
+
+METRICS = {"map_all": "mAP@all", "prec_25": "Prec@25", "top1": "top-1"}
+BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "#999999"  # told apart by colour-blind readers too
+
+
+def summarise(results: Sequence[dict], order: Sequence[str]) -> list[dict]:
+    """One line a row, in the given order; other rows, such as a re-ranked one, follow the one they were trained as.
+
+    Where a row was run for several numbers of epochs, each has a line. Spread is the standard deviation over runs.
+    """
+    lines = []
+    names = list(dict.fromkeys((r["trained_as"], r["row"], r["epochs"]) for r in results))
+    names.sort(key=lambda n: (order.index(n[0]) if n[0] in order else len(order), n[2], n[1] != n[0]))
+    for trained_as, row, epochs in names:
+        runs = [r for r in results if (r["trained_as"], r["row"], r["epochs"]) == (trained_as, row, epochs)]
+        line = {"row": row, "epochs": epochs, "runs": len(runs)}
+        for metric, heading in METRICS.items():
+            values = [r[metric] for r in runs]
+            line[heading] = f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+        trained = [r for r in runs if "images_seen" in r]
+        line["images seen"] = trained[0]["images_seen"] if trained else None
+        line["images/s"] = round(mean(r["images_seen"] / r["seconds"] for r in trained), 1) if trained else None
+        line["parameters (M)"] = round(runs[0]["trained_parameters"] / 1e6, 1) if trained else None
+        lines.append(line)
+    return lines
+
+
+def write_table(results: Sequence[dict], order: Sequence[str], path: Path) -> None:
+    """Writes `<study>.md` beside the JSON, and prints it."""
+    table = results_table(summarise(results, order), digits=1)
+    runs = sorted({(r["fold"], r["seed"]) for r in results})
+    sizes = sorted({(r["num_queries"], r["gallery_size"]) for r in results})
+    said = (
+        f"Fold-unseen classes of Sketchy; (fold, seed): {', '.join(map(str, runs))}; "
+        f"(queries, gallery): {', '.join(map(str, sizes))}; micro mean over queries; ± standard deviation over runs."
+    )
+    path.with_suffix(".md").write_text(f"{said}\n\n{table}\n")
+    print(f"{said}\n\n{table}")
+
+
+def draw_bars(results: Sequence[dict], order: Sequence[str], path: Path, highlight: str = "CAAN") -> None:
+    """Writes `<study>.png`: mean mAP@all of each row as a bar, each run as a dot, in the order of the table."""
+    lines = summarise(results, order)
+    values = [[r["map_all"] for r in results if (r["row"], r["epochs"]) == (x["row"], x["epochs"])] for x in lines]
+    figure, axes = plt.subplots(figsize=(7, 0.45 * len(lines) + 1.1), layout="constrained")
+    colors = [BLUE if line["row"].startswith(highlight) else GRAY for line in lines]
+    axes.barh(range(len(lines)), [mean(v) for v in values], color=colors, height=0.65)
+    for place, runs in enumerate(values):
+        axes.plot(runs, [place] * len(runs), "o", color="black", markersize=3.5)
+        axes.text(max(runs) + 0.008, place, f"{mean(runs):.3f}", va="center", fontsize=9)
+    several = len({line["epochs"] for line in lines if line["epochs"]}) > 1
+    labels = [f"{line['row']} ({line['epochs']} ep.)" if several and line["epochs"] else line["row"] for line in lines]
+    axes.set_yticks(range(len(lines)), labels, fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel("mAP@all on fold-unseen classes (dots: runs)", fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(0, max(max(v) for v in values) * 1.14)
+    figure.savefig(path.with_suffix(".png"), dpi=160)
+    plt.close(figure)

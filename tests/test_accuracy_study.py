@@ -1,0 +1,148 @@
+"""The accuracy studies: baselines, bookkeeping, tables.  python -m pytest tests/test_accuracy_study.py"""
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from running import forget_accelerate, shapes
+from tiny import batch, caan_model, image_processor
+
+from benchmarks.accuracy.baselines import CosineClassifier, PairScorer
+from benchmarks.accuracy.study import Row, Run, add_results, judge, read_results, run_row, run_study
+from benchmarks.accuracy.summary import summarise
+from caan.data import load_splits
+from caan.evaluation import make_benchmark
+from caan.options import DataOptions, ModelOptions, TrainOptions
+from encoders_caan import join
+
+PIXELS = {name: value for name, value in batch().items() if "pixel" in name or name == "labels"}
+
+
+def plain_caan():
+    return caan_model(use_text=False, share_vision_encoder=True)
+
+
+@pytest.fixture
+def run():
+    forget_accelerate()
+    data = DataOptions(dataset="folder", data_dir=str(shapes()), num_workers=0)
+    splits = load_splits(data)
+    options = TrainOptions(
+        classes_per_batch=4, items_per_class=2, num_epochs=2, batches_per_epoch=3, learning_rate=0.01, cpu=True
+    )
+    return Run(ModelOptions(), data, options, splits, make_benchmark(splits, "test"))
+
+
+# -------------------------------------------------------------------------------------------------------------- baselines
+
+
+def test_classification_is_cross_entropy_of_cosines_over_both_modalities():
+    torch.manual_seed(0)
+    model = CosineClassifier(plain_caan(), num_classes=3).eval()
+    expected = []
+    for name, features in (("pixel_values", model.get_image_features), ("sketch_pixel_values", model.get_sketch_features)):
+        for feature, label in zip(features(PIXELS[name]), PIXELS["labels"]):
+            cosines = torch.stack([F.cosine_similarity(feature, c, dim=0) for c in model.classes]) / model.config.temperature
+            expected.append(cosines.logsumexp(0) - cosines[label])
+    assert model(**PIXELS).loss.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-5)
+
+
+def test_all_pairs_at_once_score_as_one_by_one():
+    model = PairScorer(plain_caan()).eval()
+    with torch.no_grad():
+        sketches, photos = (model.caan.encode(PIXELS[n], "photo") for n in ("sketch_pixel_values", "pixel_values"))
+        scores = model.score_all(join(sketches), join(photos), photos.grid, chunk=4)
+        assert scores.shape == (6, 6)
+        for i, j in ((0, 0), (2, 5), (5, 1)):
+            pair = model.attend(join(sketches)[i : i + 1], join(photos)[j : j + 1])
+            assert scores[i, j].item() == pytest.approx(model.relation(*pair, photos.grid).item(), abs=1e-6)
+
+
+def test_the_other_side_changes_a_pair_s_tokens():
+    model = PairScorer(plain_caan()).eval()
+    with torch.no_grad():
+        tokens = join(model.caan.encode(PIXELS["pixel_values"], "photo"))
+        first, second = (model.attend(tokens[:1], tokens[i : i + 1])[0] for i in (1, 2))
+    assert not torch.allclose(first, second, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", [lambda: CosineClassifier(plain_caan(), 3), lambda: PairScorer(plain_caan())])
+def test_baselines_train_the_encoder(make):
+    model = make()
+    model(**PIXELS).loss.backward()
+    assert model.vision_towers()[0].projection.weight.grad.abs().sum() > 0
+
+
+# ------------------------------------------------------------------------------------------------------------ the study
+
+
+def test_a_row_is_trained_and_judged(run):
+    def build(run):
+        return CosineClassifier(plain_caan(), 5), image_processor(), None
+
+    (record,) = run_row(Row("classes", build), run).values()
+    assert record["images_seen"] == 2 * 8 * 3 * 2 and record["seconds"] > 0
+    assert record["trained_parameters"] == sum(p.numel() for p in build(run)[0].parameters())
+    assert (record["num_queries"], record["gallery_size"]) == (len(run.benchmark.queries), len(run.benchmark.galleries[0]))
+    frozen = run_row(Row("frozen", build, trains=False), run)["frozen"]
+    assert "images_seen" not in frozen and frozen["trained_parameters"] == 0
+    assert frozen["map_all"] != record["map_all"]
+
+
+def test_scores_that_rank_all_hits_first_are_perfect(run):
+    hits = run.benchmark.queries.labels[:, None] == run.benchmark.gallery_labels[None]
+    assert judge(hits.float(), run.benchmark)["map_all"] == 1
+    assert judge(-hits.float(), run.benchmark)["top1"] == 0
+
+
+def test_results_are_kept_replaced_and_not_lost(tmp_path):
+    path, key = tmp_path / "peers.json", {"fold": 0, "seed": 0, "epochs": 2}
+    values = {"map_all": 0.25, "prec_25": 0.5, "top1": 0.75}
+    add_results(path, "CAAN", key, {"CAAN": values, "CAAN, re-ranked": values})
+    add_results(path, "CAAN", {**key, "fold": 1}, {"CAAN": values})
+    add_results(path, "CAAN", key, {"CAAN": {**values, "map_all": 0.5}})
+    found = [(r["row"], r["fold"], r["map_all"]) for r in read_results(path)]
+    assert sorted(found) == [("CAAN", 0, 0.5), ("CAAN", 1, 0.25)]
+    assert {"metrics", "command", "versions"} < json.loads(path.read_text()).keys()
+
+
+def test_what_has_a_result_is_not_run_again(tmp_path, monkeypatch, run, capsys):
+    from benchmarks.accuracy import study
+
+    monkeypatch.setattr(study, "prepare", lambda options, fold, seed: run)
+    ran = []
+
+    def build(run):
+        ran.append(1)
+        return plain_caan(), image_processor(), None
+
+    shown = []
+    options = study.StudyOptions(output_dir=str(tmp_path))
+    for _ in range(2):
+        run_study("s", [Row("a", build, trains=False)], options, lambda results, path: shown.append(len(results)))
+    assert len(ran) == 1 and shown == [1, 1]
+    assert "a, fold 0, seed 0: there is a result" in capsys.readouterr().out
+    options.again = True
+    run_study("s", [Row("a", build, trains=False)], options, lambda results, path: shown.append(len(results)))
+    assert len(ran) == 2 and shown[-1] == 1
+
+
+def test_mean_and_spread_over_runs():
+    common = {"row": "CAAN", "trained_as": "CAAN", "epochs": 2, "prec_25": 0.5, "top1": 0.5, "trained_parameters": 2_000_000}
+    results = [
+        {**common, "fold": fold, "seed": 0, "map_all": value, "images_seen": 100, "seconds": 50.0}
+        for fold, value in enumerate((0.4, 0.5, 0.6))
+    ]
+    results.append({**common, "row": "frozen", "trained_as": "frozen", "epochs": 0, "fold": 0, "seed": 0, "map_all": 0.1})
+    frozen, caan = summarise(results, ["frozen", "CAAN"])
+    assert (caan["row"], caan["runs"], caan["mAP@all"]) == ("CAAN", 3, "0.500 ± 0.100")
+    assert (caan["images/s"], caan["images seen"], caan["parameters (M)"]) == (2.0, 100, 2.0)
+    assert (frozen["mAP@all"], frozen["images/s"]) == ("0.100", None)
+
+
+def test_missing_data_is_told(tmp_path):
+    from benchmarks.accuracy.study import StudyOptions, prepare
+
+    with pytest.raises(SystemExit, match="there is no folder none: give --data_dir and --models"):
+        prepare(StudyOptions(data_dir=str(tmp_path / "none")), 0, 0)
