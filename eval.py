@@ -20,6 +20,7 @@ from caan.errors import explain_errors
 from caan.evaluation import embed_benchmark, make_benchmark, results_markdown, retrieval_picture, write_results
 from caan.metrics import retrieval_metrics
 from caan.options import EvalOptions, parse_options
+from caan.reranking import rerank
 from caan.retrievers import load_retriever
 
 # --- options and data
@@ -39,6 +40,8 @@ for name in options.model:
     retriever.model.to(device)
     print(f"{name}: {len(benchmark.queries):,} queries in a gallery of {len(benchmark.gallery_labels):,}", flush=True)
     features = embed_benchmark(retriever, benchmark, batch_size=options.batch_size, num_workers=options.num_workers)
+    if options.rerank:
+        features = rerank(*features, options.rerank)
     reports[name] = retrieval_metrics(
         *features,
         benchmark.queries.labels,

@@ -104,6 +104,7 @@ class EvalOptions:
     ties: Literal["gallery_order", "pessimistic"] = option(
         "gallery_order", "gallery_order, or pessimistic: among equal scores the wrong photos rank first."
     )
+    rerank: int = option(0, "Re-rank by query expansion over so many neighbours, such as 10; 0 = plain cosine similarity.")
     image_size: int = option(0, "Side in pixels for plain vision models; 0 = what each was trained with.")
     batch_size: int = option(64, "Pictures encoded at once.")
     num_workers: int = option(2, "Processes that read pictures.")
@@ -111,6 +112,10 @@ class EvalOptions:
     picture_rows: int = option(10, "Queries in the picture, evenly spaced from the best to the worst; 0 = no picture.")
     output_dir: str = option("outputs/eval", "Where results.json, table.md and the picture of each model go.")
     update_card: bool = option(False, "Also put them into the folder of each CAAN that is evaluated, and write its card anew.")
+
+    def __post_init__(self):
+        if self.rerank and self.update_card:
+            raise ValueError("A card shows the model's own ranking: leave out either rerank or update_card.")
 
 
 class RecipeLoader(yaml.SafeLoader):

@@ -8,7 +8,9 @@ from PIL import Image
 from running import finished, run_script, run_to_error, shapes
 from tiny import vision_config
 
-from caan.evaluation import evaluate, make_benchmark
+from caan.evaluation import embed_benchmark, evaluate, make_benchmark
+from caan.metrics import retrieval_metrics
+from caan.reranking import rerank
 from caan.retrievers import load_retriever
 
 
@@ -78,6 +80,15 @@ def test_generalized_and_validation(tmp_path):
     assert (row["gallery_size"], row["num_queries"], row["average"], content["split"]) == (5, 10, "macro", "validation")
 
 
+def test_reranking_is_measured_on_what_the_library_reranks(tmp_path):
+    run = run_script("eval.py", arguments(tmp_path, "pixels", rerank=3, picture_rows=0))
+    content = json.loads((tmp_path / "results.json").read_text())
+    benchmark = run.variables["benchmark"]
+    features = rerank(*embed_benchmark(load_retriever("pixels"), benchmark), 3)
+    expected = retrieval_metrics(*features, benchmark.queries.labels, benchmark.gallery_labels)
+    assert content["rerank"] == 3 and content["results"]["pixels"]["map_all"] == pytest.approx(expected["map_all"])
+
+
 def test_models_of_one_name_have_pictures_of_their_own(tmp_path, backbone):
     other = tmp_path / backbone.name
     transformers.AutoModel.from_config(vision_config()).save_pretrained(other)
@@ -93,6 +104,7 @@ def test_models_of_one_name_have_pictures_of_their_own(tmp_path, backbone):
         (["pixels"], {"data_dir": "no/data"}, "error: Own sketches and photos: data_dir no/data does not exist"),
         (["pixels"], {"dataset": "nothing"}, "error: No data set 'nothing'"),
         (["pixels"], {"split": "validation", "generalized": True}, "error: generalized adds the seen classes"),
+        (["pixels"], {"rerank": 5, "update_card": True}, "A card shows the model's own ranking"),
         (["pixels"], {"top_k": [0]}, "error: every K must be a positive integer"),
         (["pixels"], {"splt": "test"}, "eval.py: error: unknown option 'splt', did you mean 'split'?"),
     ],
