@@ -48,15 +48,16 @@ def test_classification_is_cross_entropy_of_cosines_over_both_modalities():
     assert model(**PIXELS).loss.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-5)
 
 
-def test_all_pairs_at_once_score_as_one_by_one():
+def test_candidates_at_once_score_as_one_by_one():
     model = PairScorer(plain_caan()).eval()
+    candidates = torch.tensor([[0, 3], [5, 1], [2, 2], [4, 0], [1, 5], [3, 4]])
     with torch.no_grad():
         sketches, photos = (model.caan.encode(PIXELS[n], "photo") for n in ("sketch_pixel_values", "pixel_values"))
-        scores = model.score_all(join(sketches), join(photos), photos.grid, chunk=4)
-        assert scores.shape == (6, 6)
-        for i, j in ((0, 0), (2, 5), (5, 1)):
-            pair = model.attend(join(sketches)[i : i + 1], join(photos)[j : j + 1])
-            assert scores[i, j].item() == pytest.approx(model.relation(*pair, photos.grid).item(), abs=1e-6)
+        scores = model.score_candidates(join(sketches), join(photos), photos.grid, candidates)
+        for query, column in ((0, 0), (1, 0), (5, 1)):
+            photo = candidates[query, column]
+            pair = model.attend(join(sketches)[query][None], join(photos)[photo][None])
+            assert scores[query, column].item() == pytest.approx(model.relation(*pair, photos.grid).item(), abs=1e-6)
 
 
 def test_the_other_side_changes_a_pair_s_tokens():

@@ -85,10 +85,11 @@ class PairScorer(Baseline):
         return SimpleNamespace(loss=ZSE_TRIPLET * triplet + ZSE_RELATION * relation_loss(*scores))
 
     @torch.inference_mode()
-    def score_all(self, sketches: Tensor, photos: Tensor, grid: tuple[int, int], chunk: int = 64) -> Tensor:
-        """Scores (queries, gallery) of all pairs of tokens (queries, 1 + n, d) and (gallery, 1 + n, d)."""
-        rows = []
-        for sketch in sketches:
-            parts = photos.split(chunk)
-            rows.append(torch.cat([self.relation(*self.attend(sketch.expand_as(p), p), grid) for p in parts]))
-        return torch.stack(rows)
+    def score_candidates(self, sketches: Tensor, photos: Tensor, grid: tuple[int, int], candidates: Tensor) -> Tensor:
+        """Scores (queries, k) of each query with its candidates.
+
+        Args:
+            sketches, photos: tokens (queries, 1 + n, d) and (gallery, 1 + n, d). candidates: (queries, k) rows of the gallery.
+        """
+        pairs = ((sketch.expand(len(rows), -1, -1), photos[rows]) for sketch, rows in zip(sketches, candidates))
+        return torch.stack([self.relation(*self.attend(*pair), grid) for pair in pairs])
