@@ -66,7 +66,7 @@ def test_steps_and_epochs_are_counted():
     _, run = finished()
     state = run.variables["state"]
     assert (state.epoch, state.batches, state.step) == (2, 0, 10)
-    assert run.variables["schedule"].get_last_lr() == pytest.approx([0.0] * 4, abs=1e-12)
+    assert max(run.variables["schedule"].get_last_lr()) == pytest.approx(0, abs=1e-12)
     assert run.stdout.count("validation mAP@all") == 2
 
 
@@ -111,7 +111,7 @@ def test_the_loss_falls(tmp_path):
 def test_a_step_of_several_batches(tmp_path, monkeypatch):
     run = train(tmp_path, gradient_accumulation_steps=2, batches_per_epoch=5, checkpointing_steps=1, warmup_ratio=0)
     assert (run["steps_per_epoch"], run["state"].step, run["bar"].n) == (3, 6, 6)  # 2 + 2 + 1 batches an epoch
-    assert run["schedule"].get_last_lr() == pytest.approx([0.0] * 4, abs=1e-12)
+    assert max(run["schedule"].get_last_lr()) == pytest.approx(0, abs=1e-12)
     steps = {state["step"].item() for state in run["optimizer"].state_dict()["state"].values()}
     assert steps == {6}
 
