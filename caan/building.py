@@ -18,7 +18,6 @@ from encoders_caan import copy_weights, load_encoder
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor, CAANProcessor
 
-STAGE_FIELDS = ("out_features", "out_indices", "stage_names")  # of a backbone's config; they name its blocks
 BLOCK_LIST_NAMES = ("layer", "layers", "blocks", "stages", "resblocks")
 
 
@@ -67,8 +66,6 @@ def warm_start(options: ModelOptions, fields: dict) -> CAANModel:
         if name := getattr(options, f"{kind}_model"):
             with naming(f"{kind}_model", name):
                 pretrained[kind] = load_encoder(name)
-                if kind == "vision" and options.vision_blocks:
-                    cut_blocks(pretrained[kind][0], options.vision_blocks)
             fields[f"{kind}_config"] = pretrained[kind][0].config
     try:
         model = CAANModel(CAANConfig(**fields))
@@ -141,22 +138,6 @@ def freeze_vision_blocks(model: CAANModel, count: int) -> None:
         for parameter, depth in parameter_depths(tower.encoder).items():
             if depth <= count:
                 parameter.requires_grad_(False)
-
-
-def cut_blocks(encoder, count: int) -> None:
-    """Leaves only the first `count` blocks of a transformers ViT or its kin, in its modules and in its config.
-
-    The last blocks of an encoder that was tuned for another task may have lost what retrieval needs.
-
-    Raises ValueError when there are fewer blocks, or where the config does not count them in `num_hidden_layers`.
-    """
-    blocks = vision_blocks(encoder)
-    if len(blocks) < count or getattr(encoder.config, "num_hidden_layers", None) != len(blocks):
-        raise ValueError(f"vision_blocks is {count}, but {type(encoder).__name__} has {len(blocks)} blocks to cut.")
-    container = next(m for m in encoder.modules() if list(m.children()) == blocks)
-    del container[count:]
-    fields = {k: v for k, v in encoder.config.to_dict().items() if k not in STAGE_FIELDS}
-    encoder.config = type(encoder.config)(**{**fields, "num_hidden_layers": count})
 
 
 def vision_blocks(encoder) -> list[nn.Module]:

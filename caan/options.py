@@ -31,7 +31,6 @@ class ModelOptions:
     model_config: str = option("{}", "Fields of CAANConfig, as a mapping in a recipe and as JSON on the command line.")
     image_size: int = option(224, "Side of the square input, in pixels.")
     tokenizer_vocab_size: int = option(2000, "Words of the tokenizer that is trained on the descriptions without text_model.")
-    vision_blocks: int = option(0, "First blocks of vision_model to start from; the others are left out; 0 = all.")
     freeze_vision_blocks: int = option(0, "First blocks of each vision encoder, with its embeddings, that stay as they are.")
     activation_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, a third slower.")
 

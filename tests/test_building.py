@@ -296,30 +296,6 @@ def test_a_projection_of_equal_widths_starts_as_the_identity(encoders):
         assert (found.shape == kept.shape and torch.allclose(found, kept, atol=1e-6)) is neutral
 
 
-@pytest.mark.parametrize("name", ["vit", "dinov2", "clip_vision"])
-def test_a_start_from_the_first_blocks_computes_what_they_do(tmp_path, name):
-    folder, encoder = saved(tmp_path / "encoder", vision_config(name))
-    model, _ = build_model(options({"use_text": False}, vision_model=folder, vision_blocks=1), [])
-    assert model.config.vision_config.num_hidden_layers == 1
-    model.save_pretrained(tmp_path / "caan")
-    model = CAANModel.from_pretrained(tmp_path / "caan").eval()
-    cut = model.image_encoder.encoder
-    shared = {n: p for n, p in encoder.named_parameters() if n in dict(cut.named_parameters())}
-    assert len(shared) == len(list(cut.parameters())) < len(list(encoder.parameters()))
-    pixels = torch.rand(2, 3, IMAGE_SIZE, IMAGE_SIZE)
-    hidden = encoder.eval()(pixels, output_hidden_states=True).hidden_states[1]
-    found = cut(pixels, output_hidden_states=True).hidden_states[1]
-    assert torch.allclose(found, hidden, atol=1e-5)
-
-
-def test_more_blocks_to_start_from_than_there_are(encoders, tmp_path):
-    with pytest.raises(ValueError, match="vision_blocks is 3, but ViTModel has 2 blocks to cut"):
-        build_model(options({"use_text": False}, vision_model=encoders["vision"][0], vision_blocks=3), [])
-    folder, _ = saved(tmp_path / "resnet", vision_config("resnet"))
-    with pytest.raises(ValueError, match="ResNetModel has 2 blocks to cut"):
-        build_model(options({"use_text": False}, vision_model=folder, vision_blocks=1), [])
-
-
 @pytest.mark.parametrize("name,pattern", [("vit", "layers."), ("dinov2", "layer."), ("timm_vit", "blocks.")])
 def test_each_block_learns_at_a_share_of_the_next_ones_rate(name, pattern):
     model = caan_model(vision_config=name)
