@@ -136,7 +136,7 @@ class VisionTower(nn.Module):
         return VisualTokens(prefix[:, 0] if self.use_class_token else local_tokens.mean(dim=1), local_tokens, grid)
 
     def warm_start(self, source, missing) -> None:
-        """Starts from the weights of `source`; where the widths agree the projection is the identity, and keeps its features."""
+        """Starts from the weights of `source`; the projection keeps its features where the widths agree."""
         copy_weights(source, self.encoder, missing)
         if self.projection.in_features == self.projection.out_features:
             nn.init.eye_(self.projection.weight)
