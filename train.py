@@ -16,7 +16,7 @@ from pathlib import Path
 from accelerate.utils import set_seed
 from tqdm.auto import tqdm
 
-from caan.building import build_model, build_optimizer, build_schedule, uses_text
+from caan.building import build_model, build_optimizer, build_schedule, inference_processor, uses_text
 from caan.card import write_card
 from caan.checkpoint import TrainerState, latest_checkpoint, load_checkpoint, publish_files, require_fresh, save_checkpoint
 from caan.data import load_splits
@@ -80,6 +80,8 @@ if model.config.use_text:
 
 # --- optimisation
 loader = build_loader(train_split, image_processor, data_options, options, accelerator.num_processes)
+processor = inference_processor(processor, model_options)  # from here on: for validation and for the finished model
+image_processor = getattr(processor, "image_processor", processor)
 optimizer = build_optimizer(model, options)
 model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
 steps_per_epoch = math.ceil(len(loader) / options.gradient_accumulation_steps)

@@ -1,5 +1,6 @@
 """The model and processor that a recipe asks for, and the optimizer that trains it."""
 
+import copy
 import dataclasses
 import difflib
 import json
@@ -124,6 +125,19 @@ def build_image_processor(vision_model: str | None, image_size: int) -> CAANImag
             pass  # no preprocessor_config.json
     statistics = {name: list(values) for name, values in statistics.items() if values}
     return CAANImageProcessor(size={"height": image_size, "width": image_size}, **statistics)
+
+
+def inference_processor(processor, options: ModelOptions):
+    """A copy of the processor, alone or with a tokenizer, that makes pictures of `inference_image_size`.
+
+    Training crops show things larger than whole pictures do, so that a somewhat larger input at inference fits better what was
+    learnt (Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
+    """
+    processor = copy.deepcopy(processor)
+    if options.inference_image_size:
+        side = options.inference_image_size
+        getattr(processor, "image_processor", processor).size = {"height": side, "width": side}
+    return processor
 
 
 def freeze_vision_blocks(model: CAANModel, count: int) -> None:

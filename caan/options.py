@@ -30,6 +30,10 @@ class ModelOptions:
     text_model: str | None = option(None, "Hub id or folder of the text encoder and its tokenizer; none = random weights.")
     model_config: str = option("{}", "Fields of CAANConfig, as a mapping in a recipe and as JSON on the command line.")
     image_size: int = option(224, "Side of the square input, in pixels.")
+    inference_image_size: int = option(
+        0,
+        "Side that the finished model's processor makes; 0 = image_size. Crops enlarge, so go higher.",
+    )
     tokenizer_vocab_size: int = option(2000, "Words of the tokenizer that is trained on the descriptions without text_model.")
     freeze_vision_blocks: int = option(0, "First blocks of each vision encoder, with its embeddings, that stay as they are.")
     activation_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, a third slower.")

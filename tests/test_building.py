@@ -14,6 +14,7 @@ from tiny import (
     add_noise,
     assert_same_tensors,
     caan_model,
+    photo,
     processor,
     text_config,
     tokenizer,
@@ -28,6 +29,7 @@ from caan.building import (
     build_schedule,
     config_fields,
     freeze_vision_blocks,
+    inference_processor,
     uses_text,
 )
 from caan.options import ModelOptions, TrainOptions
@@ -312,3 +314,12 @@ def test_each_block_learns_at_a_share_of_the_next_ones_rate(name):
         assert rates[id(parameter)] == pytest.approx(0.1 * 0.5 ** (3 - depth)), key
     assert depths == {0, 1, 2, 3}
     assert rates[id(model.image_encoder.projection.weight)] == 0.3
+
+
+def test_the_processor_for_inference_is_a_copy_of_another_size():
+    trained = processor()
+    larger = inference_processor(trained, options(inference_image_size=48))
+    shape = larger(images=[photo()], modality="photo", return_tensors="pt")["pixel_values"].shape
+    assert shape == (1, 3, 48, 48) and trained.image_processor.size["height"] == IMAGE_SIZE
+    alone = inference_processor(trained.image_processor, options())
+    assert alone is not trained.image_processor and alone.size["height"] == IMAGE_SIZE

@@ -22,7 +22,7 @@ from accelerate.utils import set_seed
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from caan.building import build_model, build_optimizer, build_schedule
+from caan.building import build_model, build_optimizer, build_schedule, inference_processor
 from caan.data import load_splits
 from caan.embedding import embed_images
 from caan.evaluation import VERSIONED, Benchmark, make_benchmark, version_of
@@ -184,6 +184,8 @@ def run_row(row: Row, run: Run) -> dict[str, dict]:
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad) if row.trains else 0
     cost = fit(model, image_processor, text, run, row.name) if row.trains else {}
     model.eval()
+    if row.trains:
+        image_processor = inference_processor(image_processor, run.model_options)
     start = time.perf_counter()
     scores = row.scores(model, image_processor, run) if row.scores else {row.name: cosine_scores(model, image_processor, run)}
     cost |= {"trained_parameters": parameters, "seconds_to_rank": time.perf_counter() - start}
