@@ -146,4 +146,5 @@ def test_held_out_items_join_the_training_split_on_request():
     assert "validation" not in joined
     assert sorted(joined["train"]["file"]) == sorted([*apart["train"]["file"], *apart["validation"]["file"]])
     assert joined["train"].features == apart["train"].features
+    assert joined["train"].info.config_name == apart["train"].info.config_name == "default"
     assert joined["test"]["file"] == apart["test"]["file"]
