@@ -26,7 +26,6 @@ from caan.building import build_model, build_optimizer, build_schedule, inferenc
 from caan.data import load_splits
 from caan.embedding import embed_images
 from caan.evaluation import VERSIONED, Benchmark, make_benchmark, version_of
-from caan.facts import public_command
 from caan.metrics import RetrievalAccumulator
 from caan.options import DataOptions, ModelOptions, TrainOptions, build_parser, option, parse_options
 from caan.text import DescriptionSource, collect_descriptions, tokenize_descriptions
@@ -226,7 +225,7 @@ def add_results(path: Path, trained_as: str, key: dict, results: dict[str, dict]
         kept = [r for r in read_results(path) if r not in same]
         content = {
             "metrics": "mAP@all: precision at each hit / R; prec_25: hits in the top 25 / 25; top1. Micro mean over queries.",
-            "command": public_command(sys.argv),
+            "command": f"python -m benchmarks.accuracy.{path.stem} --fold FOLD --seed SEED, as each record says",
             "versions": {name: version_of(name) for name in VERSIONED},
             "results": kept + new,
         }
