@@ -37,6 +37,7 @@ from caan.training import (
     save_model,
     seed_step,
     set_training,
+    train_step,
     validate,
 )
 from dataset_scripts import read_descriptions
@@ -111,13 +112,7 @@ for epoch in range(state.epoch, options.num_epochs):
     set_training(model)
     for batch in epoch_batches(loader, epoch, state.batches):
         seed_step(options.seed, epoch * len(loader) + state.batches, accelerator.process_index)
-        with accelerator.accumulate(model):
-            result = model(**batch, **(text.step_inputs() if text else {}))
-            accelerator.backward(result.loss)
-            if accelerator.sync_gradients and options.max_grad_norm:
-                accelerator.clip_grad_norm_(model.parameters(), options.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
+        result = train_step(model, batch, text, optimizer, accelerator, options.max_grad_norm)
         state.batches += 1
         if not accelerator.sync_gradients:
             continue

@@ -1,6 +1,7 @@
 """Parts of the training loop that train.py puts together."""
 
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ def build_accelerator(options: TrainOptions) -> Accelerator:
     Encoders carry parameters that no loss reaches (DINOv2's mask token, CLIP's last norm), so DDP has to look for them.
     """
     disable_progress_bar()  # of every small file that transformers writes; the training bar stays
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=options.cpu,
         mixed_precision=options.mixed_precision,
         gradient_accumulation_steps=options.gradient_accumulation_steps,
@@ -35,6 +36,15 @@ def build_accelerator(options: TrainOptions) -> Accelerator:
         project_dir=options.output_dir,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+    if accelerator.mixed_precision == "bf16" and accelerator.device.type == "cpu" and not cpu_multiplies_bf16():
+        message = "This CPU multiplies bf16 many times more slowly than float32: train with --mixed_precision no."
+        warnings.warn(message, stacklevel=2)
+    return accelerator
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether PyTorch has fast bf16 products here: x86 needs AVX-512. Without it a step was seen to take 18 times as long."""
+    return torch.backends.cpu.get_cpu_capability() not in ("AVX2", "DEFAULT")
 
 
 def build_loader(train_split, image_processor, data: DataOptions, options: TrainOptions, num_processes: int) -> DataLoader:
@@ -90,6 +100,24 @@ def recompute_activations(model) -> None:
 def seed_step(seed: int, batch: int, rank: int) -> None:
     """Gives batch number `batch` of the run its own random state, so that a resumed run needs no history to be equal."""
     torch.manual_seed((seed * 1_000_003 + batch) * 1_009 + rank)
+
+
+def train_step(model, batch, text, optimizer, accelerator, max_grad_norm: float):
+    """Losses and gradients of a batch, and a step of the optimizer once the batches to accumulate are complete.
+
+    Args:
+        text: `DescriptionSource`, or None for a model without text. max_grad_norm: gradients are clipped to it; 0 = not.
+
+    Returns what the model gave for the batch.
+    """
+    with accelerator.accumulate(model):
+        result = model(**batch, **(text.step_inputs() if text else {}))
+        accelerator.backward(result.loss)
+        if accelerator.sync_gradients and max_grad_norm:
+            accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+    return result
 
 
 def validate(model, image_processor, benchmark: Benchmark, options: TrainOptions, data: DataOptions, accelerator) -> float:

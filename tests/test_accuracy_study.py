@@ -1,10 +1,12 @@
 """The accuracy studies: baselines, bookkeeping, tables.  python -m pytest tests/test_accuracy_study.py"""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from running import forget_accelerate, shapes
 from tiny import batch, caan_model, image_processor
 
@@ -98,11 +100,11 @@ def test_scores_that_rank_all_hits_first_are_perfect(run):
 
 
 def test_results_are_kept_replaced_and_not_lost(tmp_path):
-    path, key = tmp_path / "peers.json", {"fold": 0, "seed": 0, "epochs": 2}
+    path, key = tmp_path / "runs.json", {"fold": 0, "seed": 0, "epochs": 2}
     values = {"map_all": 0.25, "prec_25": 0.5, "top1": 0.75}
     add_results(path, "CAAN", key, {"CAAN": values, "CAAN, re-ranked": values})
     add_results(path, "CAAN", {**key, "fold": 1}, {"CAAN": values})
-    add_results(path, "CAAN", key, {"CAAN": {**values, "map_all": 0.5}})
+    add_results(path, "CAAN", {**key, "study": "another"}, {"CAAN": {**values, "map_all": 0.5}})
     found = [(r["row"], r["fold"], r["map_all"]) for r in read_results(path)]
     assert sorted(found) == [("CAAN", 0, 0.5), ("CAAN", 1, 0.25)]
     assert {"metrics", "command", "versions"} < json.loads(path.read_text()).keys()
@@ -129,6 +131,36 @@ def test_what_has_a_result_is_not_run_again(tmp_path, monkeypatch, run, capsys):
     assert len(ran) == 2 and shown[-1] == 1
 
 
+def test_a_row_that_two_studies_share_is_run_once(tmp_path, monkeypatch, run):
+    from benchmarks.accuracy import study
+
+    monkeypatch.setattr(study, "prepare", lambda options, fold, seed: run)
+    ran, shown = [], {}
+
+    def row(name):
+        return Row(name, lambda run: (ran.append(name), (plain_caan(), image_processor(), None))[1], trains=False)
+
+    options = study.StudyOptions(output_dir=str(tmp_path))
+    for name, rows in (("one", "ab"), ("two", "bc")):
+        run_study(
+            name, [row(r) for r in rows], options, lambda results, path: shown.update({path.name: [r["row"] for r in results]})
+        )
+    assert ran == ["a", "b", "c"] and shown == {"one": ["a", "b"], "two": ["b", "c"]}
+    assert [r["study"] for r in read_results(tmp_path / "runs.json")] == ["one", "one", "two"]
+
+
+def test_a_row_s_own_options_reach_the_optimizer(run, monkeypatch):
+    from benchmarks.accuracy import study
+
+    rates = []
+    build_optimizer = study.build_optimizer
+    monkeypatch.setattr(study, "build_optimizer", lambda m, o: (rates.append(o.vision_learning_rate), build_optimizer(m, o))[1])
+    build = lambda run: (CosineClassifier(plain_caan(), 5), image_processor(), None)  # noqa: E731
+    run_row(Row("slow", build, options={"vision_learning_rate": 0.001}), run)
+    run_row(Row("as the recipe", build), run)
+    assert rates == [0.001, run.train.vision_learning_rate]
+
+
 def test_mean_and_spread_over_runs():
     common = {"row": "CAAN", "trained_as": "CAAN", "epochs": 2, "prec_25": 0.5, "top1": 0.5, "trained_parameters": 2_000_000}
     results = [
@@ -136,10 +168,36 @@ def test_mean_and_spread_over_runs():
         for fold, value in enumerate((0.4, 0.5, 0.6))
     ]
     results.append({**common, "row": "frozen", "trained_as": "frozen", "epochs": 0, "fold": 0, "seed": 0, "map_all": 0.1})
-    frozen, caan = summarise(results, ["frozen", "CAAN"])
+    frozen, caan = summarise(results, ["frozen", "CAAN"], "CAAN")
     assert (caan["row"], caan["runs"], caan["mAP@all"]) == ("CAAN", 3, "0.500 ± 0.100")
     assert (caan["images/s"], caan["images seen"], caan["parameters (M)"]) == (2.0, 100, 2.0)
     assert (frozen["mAP@all"], frozen["images/s"]) == ("0.100", None)
+    assert (frozen["over CAAN"], caan["over CAAN"]) == ("-0.300", None)  # over fold 0 alone, which both have
+    (gain,) = [line["over frozen"] for line in summarise(results, ["frozen", "CAAN"], "frozen") if line["row"] == "CAAN"]
+    assert gain is None  # a frozen row has no epochs to pair by
+
+
+def test_differences_are_taken_run_by_run():
+    from benchmarks.accuracy.summary import difference
+
+    def runs(row, **values):
+        return [{"row": row, "fold": int(f[1:]), "seed": 0, "epochs": 2, "map_all": v} for f, v in values.items()]
+
+    plain, caan = runs("plain", f0=0.2, f1=0.6, f2=0.9), runs("CAAN", f0=0.3, f1=0.8)
+    assert difference(caan, plain) == "+0.150 ± 0.071"  # 0.1 and 0.2
+    assert difference(caan[:1], plain) == "+0.100"
+    assert difference(runs("CAAN", f4=0.5), plain) is None and difference(plain, plain) is None
+    assert difference(caan, []) is None
+    longer = [{**r, "epochs": 3} for r in caan]
+    assert difference(longer, plain) is None
+
+
+def test_the_curves_of_lambdas_pass_through_the_recipe():
+    from benchmarks.accuracy.lambdas import RECIPE, ROWS
+
+    config = yaml.safe_load(Path("recipes/sketchy_small.yaml").read_text())["model_config"]
+    assert config["lambda_tri"] == config["lambda_rn"] == RECIPE
+    assert len(ROWS) == 5
 
 
 def test_missing_data_is_told(tmp_path):

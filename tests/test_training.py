@@ -14,7 +14,7 @@ from caan.data import Pictures, load_splits
 from caan.evaluation import evaluate, make_benchmark
 from caan.options import DataOptions, TrainOptions
 from caan.retrievers import Retriever
-from caan.training import build_loader, save_model, seed_step, set_training, validate
+from caan.training import build_accelerator, build_loader, save_model, seed_step, set_training, validate
 from modeling_caan import CAANModel
 
 DATA = DataOptions(dataset="folder", num_workers=0)
@@ -131,3 +131,10 @@ def test_the_pictures_of_two_processes_are_disjoint(splits):
     ranks = [{item.sketch for batch in batches[rank::2] for item in batch} for rank in range(2)]
     assert not ranks[0] & ranks[1] and len(ranks[0] | ranks[1]) == len(items)
     assert len(items) <= len(Pictures(splits["train"], "sketch"))
+
+
+@pytest.mark.parametrize("capability,precision,warns", [("AVX2", "bf16", 1), ("AVX512", "bf16", 0), ("AVX2", "no", 0)])
+def test_slow_bf16_is_told(monkeypatch, recwarn, capability, precision, warns):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    build_accelerator(TrainOptions(mixed_precision=precision, cpu=True))
+    assert sum("--mixed_precision no" in str(w.message) for w in recwarn) == warns

@@ -7,36 +7,29 @@ Parts of the paper: text, the relation loss L_rn, the triplet loss L_tri, the al
 features before alignment only), two vision towers or one. Parts of ours: the contrastive term, descriptions as prototypes.
 """
 
-from functools import partial
 from pathlib import Path
 
-from benchmarks.accuracy.study import Row, Run, build_caan, parse_study, run_study
+from benchmarks.accuracy.rows import CAAN, WITHOUT_L_RN, WITHOUT_L_TRI, WITHOUT_TEXT, own_results, variant
+from benchmarks.accuracy.study import parse_study, run_study
 from benchmarks.accuracy.summary import draw_bars, write_table
 
-
-def changed(run: Run, **fields) -> tuple:
-    """CAAN with some config fields changed."""
-    return build_caan(run.with_config(**fields))
-
-
-CHANGES = {
-    "CAAN": {},
-    "without text": {"use_text": False},
-    "without L_rn": {"lambda_rn": 0.0},
-    "without L_tri": {"lambda_tri": 0.0},
-    "without alignment": {"loss_on": "before"},
-    "losses after alignment only": {"loss_on": "after"},
-    "without the contrastive term": {"lambda_con": 0.0},
-    "without text prototypes": {"lambda_text": 0.0},
-    "the paper's losses alone": {"lambda_con": 0.0, "lambda_text": 0.0},
-    "two towers": {"share_vision_encoder": False},
-}
-ROWS = [Row(name, partial(changed, **fields)) for name, fields in CHANGES.items()]
+ROWS = [
+    CAAN,
+    WITHOUT_TEXT,
+    WITHOUT_L_RN,
+    WITHOUT_L_TRI,
+    variant("without alignment", loss_on="before"),
+    variant("without the contrastive term", lambda_con=0.0),
+    variant("without text prototypes", lambda_text=0.0),
+    variant("the paper's losses alone", lambda_con=0.0, lambda_text=0.0, lambda_tri=1.0, lambda_rn=1.0),
+    variant("two towers", share_vision_encoder=False),
+]
 
 
 def show(results: list[dict], path: Path) -> None:
-    write_table(results, list(CHANGES), path)
-    draw_bars(results, list(CHANGES), path)
+    order = [row.name for row in ROWS]
+    write_table(own_results(results), order, path, "CAAN")
+    draw_bars(own_results(results), order, path)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ All trained rows start from the same encoder and see the same images in the same
 rates and its augmentation. Needs a part of Sketchy and the encoders; looked for in the folder `shared` beside the repository.
 """
 
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,11 +17,12 @@ from torch import nn
 from transformers import TimmWrapperConfig
 
 from benchmarks.accuracy.baselines import CosineClassifier, PairScorer
-from benchmarks.accuracy.study import Row, Run, build_caan, cosine_scores, features, parse_study, run_study
+from benchmarks.accuracy.rows import CAAN, trained
+from benchmarks.accuracy.study import Row, Run, build_caan, cosine_scores, parse_study, run_study
 from benchmarks.accuracy.summary import draw_bars, write_table
 from caan.building import build_image_processor
+from caan.descriptions.names import readable_name
 from caan.embedding import ProcessedImages
-from caan.reranking import rerank
 from caan.retrievers import frozen_backbone
 from configuration_caan import CAANConfig
 from encoders_caan import join
@@ -65,7 +65,7 @@ def classification(run: Run) -> tuple:
 def name_prototypes(run: Run) -> tuple:
     """Classification whose class vectors are a linear map of the text encoder's embeddings of the bare class names."""
     only_text = {"lambda_tri": 0.0, "lambda_rn": 0.0, "lambda_con": 0.0, "lambda_text": 1.0, "loss_on": "before"}
-    names = {name: [name.replace("_", " ")] for name in run.names}
+    names = {name: [readable_name(name)] for name in run.names}
     return build_caan(run.with_config(share_vision_encoder=True, **only_text), names)
 
 
@@ -95,31 +95,20 @@ def pair_scores(model, processor, run: Run) -> dict[str, torch.Tensor]:
     return {"pair scorer, global tokens": scores, name: scores.scatter(1, candidates, above)}
 
 
-def with_reranking(name: str, model, processor, run: Run) -> dict[str, torch.Tensor]:
-    """Cosine similarities, and those after query expansion, which needs no training and so is granted to every peer."""
-    queries, gallery = features(model, processor, run)
-    again = rerank(queries, gallery)
-    return {name: queries @ gallery.T, f"{name}, re-ranked": again[0] @ again[1].T}
-
-
-def trained(name: str, build) -> Row:
-    """A row whose model is trained and judged with and without re-ranking."""
-    return Row(name, build, partial(with_reranking, name))
-
-
 ROWS = [
     Row("frozen ViT-S/14 (the start)", frozen_vit, trains=False),
     Row("frozen EfficientNet-Lite0", frozen_efficientnet, trains=False),
+    trained("classification, 5e-5 in all layers", classification, vision_learning_rate=5e-5, layer_decay=1.0),
     trained("plain classification", classification),
     trained("class-name prototypes", name_prototypes),
     Row("pair scorer (after ZSE-SBIR)", pair_scorer, pair_scores),
-    trained("CAAN", build_caan),
+    CAAN,
 ]
 
 
 def show(results: list[dict], path: Path) -> None:
     order = [row.name for row in ROWS]
-    write_table(results, order, path)
+    write_table(results, order, path, "plain classification")
     draw_bars(results, order, path)
 
 

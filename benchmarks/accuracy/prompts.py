@@ -2,15 +2,14 @@
 
     python -m benchmarks.accuracy.prompts --fold 0           # all rows of a fold, with table and figure
 
-SmolLM2's own answers are in `smollm2_sketchy.jsonl`, made by `caan describe` (the README has the command); the row is left
-out where that file is not there.
+The row "CAAN" has the shipped answers to the prompts' questions. SmolLM2's own are in `smollm2_sketchy.jsonl`, made by
+`caan describe` (the README has the command); the row is left out where that file is not there.
 """
 
-from functools import partial
 from pathlib import Path
 
-from benchmarks.accuracy.ablation import changed
-from benchmarks.accuracy.study import HERE, Row, Run, build_caan, parse_study, run_study
+from benchmarks.accuracy.rows import CAAN, WITHOUT_TEXT, own_results, trained
+from benchmarks.accuracy.study import HERE, Run, build_caan, parse_study, run_study
 from benchmarks.accuracy.summary import draw_bars, write_table
 from caan.descriptions import load_prompt_set
 from caan.descriptions.names import readable_name
@@ -36,18 +35,18 @@ def smollm2(run: Run) -> tuple:
 
 
 ROWS = [
-    Row("no text", partial(changed, use_text=False)),
-    Row("class name only", class_names),
-    Row("plain template", plain_template),
-    Row("interrogative, SmolLM2-135M", smollm2),
-    Row("interrogative, shipped", build_caan),
+    WITHOUT_TEXT,
+    trained("text: class name only", class_names),
+    trained("text: plain template", plain_template),
+    trained("text: answers of SmolLM2-135M", smollm2),
+    CAAN,
 ]
 
 
 def show(results: list[dict], path: Path) -> None:
     order = [row.name for row in ROWS]
-    write_table(results, order, path)
-    draw_bars(results, order, path, highlight="interrogative, shipped")
+    write_table(own_results(results), order, path, "CAAN")
+    draw_bars(own_results(results), order, path)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Rows of one study train on the same pictures, in the same batches, for the same number of steps, by the recipe's optimizer and
 rates, and are judged on the unseen classes of a fold inside Sketchy's 104 seen classes (`caan.protocol`), never on the 21 real
-unseen ones. A result is kept in `results/<study>.json` under row, fold, seed and number of epochs; what is there is not run
-again, so a study can be stopped, continued, and spread over processes.
+unseen ones. All results are kept in `results/runs.json` under row, fold, seed and number of epochs; what is there is not run
+again, so a study can be stopped, continued, and spread over processes, and rows that two studies share are run once.
 """
 
 import json
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from filelock import FileLock
 from tqdm.auto import tqdm
@@ -29,9 +28,10 @@ from caan.evaluation import VERSIONED, Benchmark, make_benchmark, version_of
 from caan.metrics import RetrievalAccumulator
 from caan.options import DataOptions, ModelOptions, TrainOptions, build_parser, option, parse_options
 from caan.text import DescriptionSource, collect_descriptions, tokenize_descriptions
-from caan.training import build_loader, epoch_batches, seed_step, set_training
+from caan.training import build_accelerator, build_loader, epoch_batches, seed_step, set_training, train_step
 
 HERE = Path(__file__).parent
+STORE = "runs.json"
 SHARED = Path(os.environ.get("CAAN_SHARED", HERE.parents[2] / "shared"))
 
 
@@ -83,15 +83,18 @@ class Row(NamedTuple):
     """A line of a study.
 
     Args:
-        name: unique in its study. build: run -> model, image processor, and the text source or None.
+        name: says what is run; rows of one name are the same in all studies. build: run -> model, image processor, and the
+            text source or None.
         scores: model, image processor, run -> {result name: scores (queries, gallery)}; by default the cosine similarities
             under the row's own name. trains: whether the model is trained at all.
+        options: of TrainOptions, unlike the recipe's.
     """
 
     name: str
     build: Callable
     scores: Callable | None = None
     trains: bool = True
+    options: Mapping = {}
 
 
 def build_caan(run: Run, descriptions: Mapping[str, Sequence[str]] | None = None) -> tuple:
@@ -110,7 +113,7 @@ def build_caan(run: Run, descriptions: Mapping[str, Sequence[str]] | None = None
 def fit(model, image_processor, text, run: Run, name: str) -> dict:
     """Trains as train.py does, without checkpoints. Returns images seen, seconds, and the mean loss of the last tenth."""
     options = run.train
-    accelerator = Accelerator(cpu=options.cpu, mixed_precision=options.mixed_precision)
+    accelerator = build_accelerator(options)
     loader = build_loader(run.splits["train"], image_processor, run.data, options, 1)
     optimizer = build_optimizer(model, options)
     schedule = build_schedule(optimizer, options, len(loader) * options.num_epochs)
@@ -121,17 +124,19 @@ def fit(model, image_processor, text, run: Run, name: str) -> dict:
             set_training(model)
             for number, batch in enumerate(epoch_batches(loader, epoch, 0)):
                 seed_step(options.seed, epoch * len(loader) + number, 0)
-                loss = model(**batch, **(text.step_inputs() if text else {})).loss
-                accelerator.backward(loss)
-                accelerator.clip_grad_norm_(model.parameters(), options.max_grad_norm)
-                optimizer.step()
-                optimizer.zero_grad()
+                result = train_step(model, batch, text, optimizer, accelerator, options.max_grad_norm)
                 schedule.step()
-                losses.append(loss.item())
+                losses.append(result.loss.item())
                 bar.update()
     images = 2 * options.classes_per_batch * options.items_per_class * len(losses)
     last = losses[-max(1, len(losses) // 10) :]
-    return {"images_seen": images, "seconds": time.perf_counter() - start, "last_loss": sum(last) / len(last)}
+    return {
+        "images_seen": images,
+        "seconds": time.perf_counter() - start,
+        "last_loss": sum(last) / len(last),
+        "precision": accelerator.mixed_precision,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def features(model, image_processor, run: Run) -> tuple[torch.Tensor, torch.Tensor]:
@@ -178,6 +183,7 @@ def prepare(options: StudyOptions, fold: int, seed: int) -> Run:
 
 def run_row(row: Row, run: Run) -> dict[str, dict]:
     """Trains and judges one row. Returns result name -> what is kept of it."""
+    run = run._replace(train=replace(run.train, **row.options))
     set_seed(run.train.seed)
     model, image_processor, text = row.build(run)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad) if row.trains else 0
@@ -191,23 +197,23 @@ def run_row(row: Row, run: Run) -> dict[str, dict]:
     return {name: {**judge(value, run.benchmark), **cost} for name, value in scores.items()}
 
 
-def run_study(study: str, rows: Sequence[Row], options: StudyOptions, show: Callable[[dict, Path], None]) -> None:
-    """Runs what has no result yet, writes `<study>.json` after each row, and has table and figure drawn by `show`."""
-    path = Path(options.output_dir) / f"{study}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if options.rows:
-        rows = [row for row in rows if row.name.startswith(tuple(options.rows))]
+def run_study(study: str, rows: Sequence[Row], options: StudyOptions, show: Callable[[list[dict], Path], None]) -> None:
+    """Runs what has no result yet, keeps each result at once, and has `show` draw table and figure, `<study>.*`."""
+    folder = Path(options.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = [row for row in rows if not options.rows or row.name.startswith(tuple(options.rows))]
     for fold in () if options.table_only else options.fold:
         for seed in options.seed:
             run = prepare(options, fold, seed)
-            for row in rows:
+            for row in asked:
                 key = {"fold": fold, "seed": seed, "epochs": run.train.num_epochs if row.trains else 0}
-                done = any(r["trained_as"] == row.name and key.items() <= r.items() for r in read_results(path))
+                done = any(r["trained_as"] == row.name and key.items() <= r.items() for r in read_results(folder / STORE))
                 if done and not options.again:
                     print(f"{row.name}, fold {fold}, seed {seed}: there is a result (--again runs it anew)", flush=True)
                     continue
-                add_results(path, row.name, key, run_row(row, run))
-    show(read_results(path), path)
+                add_results(folder / STORE, row.name, {**key, "study": study}, run_row(row, run))
+    names = {row.name for row in rows}
+    show([r for r in read_results(folder / STORE) if r["trained_as"] in names], folder / study)
 
 
 def read_results(path: Path) -> list[dict]:
@@ -216,16 +222,15 @@ def read_results(path: Path) -> list[dict]:
 
 
 def add_results(path: Path, trained_as: str, key: dict, results: dict[str, dict]) -> None:
-    """Adds a row's results, in place of older ones of the same key. Safe beside other processes."""
+    """Adds a row's results, in place of older ones of the same row, fold, seed and epochs. Safe beside other processes."""
     new = [{"row": name, "trained_as": trained_as, **key, **values} for name, values in results.items()]
     for record in new:
         print(json.dumps({k: record[k] for k in ("row", "fold", "seed", "map_all", "prec_25", "top1")}), flush=True)
-    with FileLock(Path(tempfile.gettempdir()) / f"caan-{path.stem}.lock"):
-        same = [r for r in read_results(path) if r["trained_as"] == trained_as and key.items() <= r.items()]
-        kept = [r for r in read_results(path) if r not in same]
+    with FileLock(Path(tempfile.gettempdir()) / "caan-accuracy-runs.lock"):
+        kept = [r for r in read_results(path) if any(r[k] != new[0][k] for k in ("trained_as", "fold", "seed", "epochs"))]
         content = {
             "metrics": "mAP@all: precision at each hit / R; prec_25: hits in the top 25 / 25; top1. Micro mean over queries.",
-            "command": f"python -m benchmarks.accuracy.{path.stem} --fold FOLD --seed SEED, as each record says",
+            "command": "python -m benchmarks.accuracy.STUDY --fold FOLD --seed SEED, as each record says",
             "versions": {name: version_of(name) for name in VERSIONED},
             "results": kept + new,
         }

@@ -15,10 +15,12 @@ METRICS = {"map_all": "mAP@all", "prec_25": "Prec@25", "top1": "top-1"}
 BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "#999999"  # told apart by colour-blind readers too
 
 
-def summarise(results: Sequence[dict], order: Sequence[str]) -> list[dict]:
+def summarise(results: Sequence[dict], order: Sequence[str], reference: str) -> list[dict]:
     """One line a row, in the given order; other rows, such as a re-ranked one, follow the one they were trained as.
 
-    Where a row was run for several numbers of epochs, each has a line. Spread is the standard deviation over runs.
+    Where a row was run for several numbers of epochs, each has a line. Spread is the standard deviation over runs. Rows may
+    have unequal runs: what compares is the last column but the costs, the mean difference of mAP@all to the row `reference`
+    over the folds and seeds that both have.
     """
     lines = []
     names = list(dict.fromkeys((r["trained_as"], r["row"], r["epochs"]) for r in results))
@@ -29,6 +31,7 @@ def summarise(results: Sequence[dict], order: Sequence[str]) -> list[dict]:
         for metric, heading in METRICS.items():
             values = [r[metric] for r in runs]
             line[heading] = f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+        line[f"over {reference}"] = difference(runs, [r for r in results if r["row"] == reference])
         trained = [r for r in runs if "images_seen" in r]
         line["images seen"] = trained[0]["images_seen"] if trained else None
         line["images/s"] = round(mean(r["images_seen"] / r["seconds"] for r in trained), 1) if trained else None
@@ -37,9 +40,22 @@ def summarise(results: Sequence[dict], order: Sequence[str]) -> list[dict]:
     return lines
 
 
-def write_table(results: Sequence[dict], order: Sequence[str], path: Path) -> None:
-    """Writes `<study>.md` beside the JSON, and prints it."""
-    table = results_table(summarise(results, order), digits=1)
+def difference(runs: Sequence[dict], reference: Sequence[dict]) -> str | None:
+    """Mean and spread of the differences in mAP@all over folds and seeds; what was trained compares after equal epochs."""
+    if not reference or runs[0]["row"] == reference[0]["row"]:
+        return None
+    most = max(r["epochs"] for r in reference)
+    by_run = {(r["fold"], r["seed"], r["epochs"]): r["map_all"] for r in reference}
+    keys = [(r["fold"], r["seed"], r["epochs"] or most) for r in runs]
+    gains = [r["map_all"] - by_run[key] for r, key in zip(runs, keys) if key in by_run]
+    if not gains:
+        return None
+    return f"{mean(gains):+.3f}" + (f" ± {stdev(gains):.3f}" if len(gains) > 1 else "")
+
+
+def write_table(results: Sequence[dict], order: Sequence[str], path: Path, reference: str) -> None:
+    """Writes `<study>.md`, and prints it. `reference`: the row that the others are compared with."""
+    table = results_table(summarise(results, order, reference), digits=1)
     runs = sorted({(r["fold"], r["seed"]) for r in results})
     sizes = sorted({(r["num_queries"], r["gallery_size"]) for r in results})
     said = (
@@ -52,7 +68,7 @@ def write_table(results: Sequence[dict], order: Sequence[str], path: Path) -> No
 
 def draw_bars(results: Sequence[dict], order: Sequence[str], path: Path, highlight: str = "CAAN") -> None:
     """Writes `<study>.png`: mean mAP@all of each row as a bar, each run as a dot, in the order of the table."""
-    lines = summarise(results, order)
+    lines = summarise(results, order, highlight)
     values = [[r["map_all"] for r in results if (r["row"], r["epochs"]) == (x["row"], x["epochs"])] for x in lines]
     figure, axes = plt.subplots(figsize=(7, 0.45 * len(lines) + 1.1), layout="constrained")
     colors = [BLUE if line["row"].startswith(highlight) else GRAY for line in lines]
