@@ -40,13 +40,19 @@ class ModelOptions:
 
 
 @dataclass
-class DataOptions:
-    """What it is trained on."""
+class SourceOptions:
+    """Which data."""
 
     dataset: str = option("openmoji", "Builder in dataset_scripts, or Hub id or folder of its Parquet form.")
     dataset_config: str | None = option(None, "Zero-shot split, such as 104_21; none = the builder's default.")
     data_dir: str | None = option(None, "Folder with the archive's pictures, for builders that need one.")
     allow_partial: bool = option(False, "Go on where the archive in data_dir is not complete.")
+
+
+@dataclass
+class DataOptions(SourceOptions):
+    """What it is trained on."""
+
     descriptions: str | None = option(None, "JSON lines of `caan describe`, in place of the data's own descriptions.")
     num_workers: int = option(2, "Processes that read and augment pictures, for each training process.")
     train_on_validation: bool = option(
@@ -90,17 +96,13 @@ class TrainOptions:
 
 
 @dataclass
-class EvalOptions:
+class EvalOptions(SourceOptions):
     """What is evaluated, and on what."""
 
     model: list[str] = field(
         default_factory=lambda: ["pixels"],
         metadata={"help": "Folders or Hub ids of CAANs or of plain vision models, or pixels, the baseline without learning."},
     )
-    dataset: str = option("openmoji", "Builder in dataset_scripts, or Hub id or folder of its Parquet form.")
-    dataset_config: str | None = option(None, "Zero-shot split, such as 104_21; none = the builder's default.")
-    data_dir: str | None = option(None, "Folder with the archive's pictures, for builders that need one.")
-    allow_partial: bool = option(False, "Go on where the archive in data_dir is not complete.")
     split: Literal["test", "validation"] = option("test", "test: unseen classes. validation: held-out items of seen classes.")
     generalized: bool = option(False, "Add the photos of all seen classes to the gallery.")
     top_k: list[int] = field(default_factory=lambda: [100, 200], metadata={"help": "The K of each Prec@K, hits divided by K."})

@@ -19,7 +19,7 @@ from caan.cli import make_parser
 from caan.data import load_splits
 from caan.errors import explain_errors
 from caan.evaluation import Benchmark, embed_benchmark, make_benchmark, retrieval_picture
-from caan.options import option
+from caan.options import SourceOptions, option
 from caan.plots.attention import draw_attention_maps, make_examples, why_no_attention
 from caan.plots.correspondences import LinkedPair, cells_with_ink, draw_correspondences, mutual_nearest
 from caan.plots.examples import Pair, choose_classes, choose_pairs, draw_rows, prepared_pictures
@@ -62,13 +62,9 @@ examples:
 
 
 @dataclass
-class FigureOptions:
+class FigureOptions(SourceOptions):
     """What is drawn, of which data."""
 
-    dataset: str = option("openmoji", "builder in dataset_scripts, or Hub id or folder of its Parquet form")
-    dataset_config: str | None = option(None, "zero-shot split, such as 104_21; none = the builder's default")
-    data_dir: str | None = option(None, "folder with the archive's pictures, for builders that need one")
-    allow_partial: bool = option(False, "go on where the archive in data_dir is not complete")
     split: Literal["test", "validation"] = option("test", "test: unseen classes; validation: held-out items of seen classes")
     generalized: bool = option(False, "add the photos of all seen classes to the gallery")
     descriptions: str | None = option(None, "JSON lines of `caan describe`, in place of the data's own descriptions")
