@@ -65,6 +65,8 @@ class CAANConfig(PreTrainedConfig):
         loss_on (`"both"`, `"before"` or `"after"`): Losses see the features before alignment, after it, or both (mean).
         text_dropout (`float`): Share of the anchors that go through alignment without their text.
         freeze_text_encoder (`bool`): The text encoder is not trained.
+        whitening (`float`): How far the spectrum of the retrieval features is flattened after training, from 0 (they stay as
+            they are) to 1 (all directions weigh the same); their modality's mean is taken off too. Ours, off by default.
     """
 
     model_type = "caan"
@@ -93,6 +95,7 @@ class CAANConfig(PreTrainedConfig):
     loss_on: Literal["both", "before", "after"] = "both"
     text_dropout: float | int = 0.1
     freeze_text_encoder: bool = True
+    whitening: float | int = 0.0
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
@@ -112,6 +115,7 @@ class CAANConfig(PreTrainedConfig):
             ),
             "above 0": (lambda value: value > 0, ("temperature",)),
             "in [0, 1)": (lambda value: 0 <= value < 1, ("text_dropout", "alignment_dropout")),
+            "in [0, 1]": (lambda value: 0 <= value <= 1, ("whitening",)),
             "in [0, 2]": (lambda value: 0 <= value <= 2, ("margin",)),
         }
         for range_name, (holds, fields) in ranges.items():

@@ -9,13 +9,12 @@ positive from the negative. The losses also act before alignment (`loss_on="both
 """
 
 import copy
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
-from transformers.utils.generic import ModelOutput, can_return_tuple
+from transformers.utils.generic import can_return_tuple
 
 try:  # as a module of the Hub repository
     from .alignment_caan import CrossModalAlignment, RelationNetwork
@@ -23,44 +22,20 @@ try:  # as a module of the Hub repository
     from .embedding_caan import embed_images  # for the pipeline: older transformers copy no imports of imports
     from .encoders_caan import VisionTower, VisualTokens, build_encoder, copy_weights, encoder_width, join, load_encoder, select
     from .losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
+    from .output_caan import CAANOutput
     from .pipeline_caan import SketchRetrievalPipeline  # not used here: what is imported travels with the weights
+    from .whitening_caan import Whitening
 except ImportError:  # as installed modules
     from alignment_caan import CrossModalAlignment, RelationNetwork
     from configuration_caan import INSTALLED, CAANConfig
     from embedding_caan import embed_images
     from encoders_caan import VisionTower, VisualTokens, build_encoder, copy_weights, encoder_width, join, load_encoder, select
     from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
+    from output_caan import CAANOutput
     from pipeline_caan import SketchRetrievalPipeline
+    from whitening_caan import Whitening
 
 TEXT_MODULES = ("text_encoder", "text_projection", "sketch_alignment", "image_alignment")
-
-
-@dataclass
-class CAANOutput(ModelOutput):
-    """
-    Args:
-        loss (`torch.Tensor`): Weighted sum of the parts below, given when `labels` were.
-        loss_tri, loss_rn, loss_con, loss_text (`torch.Tensor`): The parts, unweighted; the last two only where their lambda is
-            above 0.
-        last_hidden_state (`torch.Tensor` of shape `(batch, 1 + tokens, hidden_size)`): Global and local tokens of the photos.
-        pooler_output (`torch.Tensor` of shape `(batch, hidden_size)`): The same as `image_embeds`.
-        image_embeds, sketch_embeds (`torch.Tensor` of shape `(batch, hidden_size)`): Unit vectors before alignment, the ones
-            that retrieval compares.
-        sketch_text_attentions, image_text_attentions (tuple of `torch.Tensor`): One `(batch, heads, 1 + tokens, text tokens)`
-            a block; photos read their own class's description here. With `output_attentions=True`.
-    """
-
-    loss: torch.Tensor | None = None
-    loss_tri: torch.Tensor | None = None
-    loss_rn: torch.Tensor | None = None
-    loss_con: torch.Tensor | None = None
-    loss_text: torch.Tensor | None = None
-    last_hidden_state: torch.Tensor | None = None
-    pooler_output: torch.Tensor | None = None
-    image_embeds: torch.Tensor | None = None
-    sketch_embeds: torch.Tensor | None = None
-    sketch_text_attentions: tuple[torch.Tensor, ...] | None = None
-    image_text_attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class CAANModel(PreTrainedModel):
@@ -81,6 +56,9 @@ class CAANModel(PreTrainedModel):
         if not config.share_vision_encoder:
             self.sketch_encoder = VisionTower(config)
         self.relation_network = RelationNetwork(config)
+        if config.whitening > 0:
+            self.sketch_whitening = Whitening(config.hidden_size)
+            self.image_whitening = Whitening(config.hidden_size)
         if config.use_text:
             self.text_encoder = build_encoder(config.text_config)
             self.text_projection = nn.Linear(encoder_width(self.text_encoder, "text"), config.hidden_size)
@@ -144,11 +122,17 @@ class CAANModel(PreTrainedModel):
 
     def get_sketch_features(self, pixel_values) -> torch.Tensor:
         """Unit vectors (batch, hidden_size) of sketches (batch, 3, height, width)."""
-        return F.normalize(self.encode(pixel_values, "sketch").global_token, dim=-1)
+        return self.retrieval_vectors(self.encode(pixel_values, "sketch"), "sketch")
 
     def get_image_features(self, pixel_values) -> torch.Tensor:
         """Unit vectors (batch, hidden_size) of photos (batch, 3, height, width)."""
-        return F.normalize(self.encode(pixel_values, "photo").global_token, dim=-1)
+        return self.retrieval_vectors(self.encode(pixel_values, "photo"), "photo")
+
+    def retrieval_vectors(self, tokens: VisualTokens, modality: str) -> torch.Tensor:
+        """What retrieval compares of sketches or photos: unit vectors (batch, hidden_size), whitened once that is fitted."""
+        if not self.config.whitening:
+            return F.normalize(tokens.global_token, dim=-1)
+        return (self.sketch_whitening if modality == "sketch" else self.image_whitening)(tokens.global_token)
 
     def get_relation_tokens(self, pixel_values, modality: str) -> torch.Tensor:
         """Reduced local tokens (batch, num_relation_tokens, hidden_size), unit vectors: what `score_pairs` compares."""
@@ -229,9 +213,9 @@ class CAANModel(PreTrainedModel):
         output = {}
         if photos is not None:
             output["last_hidden_state"] = join(photos)
-            output["image_embeds"] = output["pooler_output"] = F.normalize(photos.global_token, dim=-1)
+            output["image_embeds"] = output["pooler_output"] = self.retrieval_vectors(photos, "photo")
         if sketches is not None:
-            output["sketch_embeds"] = F.normalize(sketches.global_token, dim=-1)
+            output["sketch_embeds"] = self.retrieval_vectors(sketches, "sketch")
         if labels is not None:
             if photos is None or sketches is None or not len(photos[0]) == len(sketches[0]) == len(labels):
                 raise ValueError("With labels, give as many photos as sketches; row i of both is of class labels[i].")

@@ -39,6 +39,7 @@ from caan.training import (
     set_training,
     train_step,
     validate,
+    whiten,
 )
 from dataset_scripts import read_descriptions
 
@@ -143,6 +144,8 @@ bar.close()
 if options.keep == "last":
     state.best_folder = "last"
     save_model(model, processor, checkpoints / state.best_folder, accelerator)
+if accelerator.unwrap_model(model).config.whitening > 0:
+    whiten(checkpoints / state.best_folder, processor, train_split, options, data_options, accelerator)
 if accelerator.is_main_process:
     publish_files(checkpoints / state.best_folder, output)
     write_facts(output, facts, state, finished=True)

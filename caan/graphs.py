@@ -1,6 +1,6 @@
 """The inference towers as graphs in files, and a model that runs them.
 
-A model becomes two graphs, `sketch` and `photo`, or one where the towers are shared: pixel values (batch, 3, height, width) of
+A model becomes two graphs, `sketch` and `photo`, or one where both are the same: pixel values (batch, 3, height, width) of
 any batch size to unit vectors (batch, hidden_size). Three kinds: `onnx` for ONNX Runtime, `onnx_int8` with its weights
 quantised for the CPU, and `torch`, a torch.export program. Text encoder and alignment are training's alone and are left out.
 """
@@ -23,20 +23,23 @@ PROTOBUF_LIMIT = 2**31 - 2**20  # bytes in one ONNX file; larger weights go to a
 
 
 class TowerGraph(nn.Module):
-    """One vision tower with the normalisation of its global token: what is exported."""
+    """One vision tower and what makes retrieval vectors of its global token: what is exported."""
 
     def __init__(self, model, modality: str):
         super().__init__()
         own = modality == "sketch" and not model.config.share_vision_encoder
         self.tower = model.sketch_encoder if own else model.image_encoder
+        self.whitening = getattr(model, "sketch_whitening" if modality == "sketch" else "image_whitening", None)
 
     def forward(self, pixel_values):
-        return F.normalize(self.tower(pixel_values).global_token, dim=-1)
+        features = self.tower(pixel_values).global_token
+        return F.normalize(features, dim=-1) if self.whitening is None else self.whitening(features)
 
 
 def graph_stems(model) -> dict[str, str]:
-    """Modality -> name of its graph; both name one graph where the towers are shared."""
-    return {m: "sketch_photo" if model.config.share_vision_encoder else m for m in ("sketch", "photo")}
+    """Modality -> name of its graph; both name one graph where they share the tower and have no whitening of their own."""
+    same = model.config.share_vision_encoder and not model.config.whitening
+    return {m: "sketch_photo" if same else m for m in ("sketch", "photo")}
 
 
 def export_graphs(model, size: tuple[int, int], folder: Path, kind: str = "onnx", opset: int = OPSET) -> dict[str, str]:

@@ -20,6 +20,8 @@ from caan.hub import BackgroundPush, TrainPushOptions
 from caan.options import DataOptions, TrainOptions
 from caan.retrievers import Retriever
 from caan.sampling import ClassBalancedSampler
+from caan.whitening import fit_whitening
+from modeling_caan import CAANModel
 
 
 def build_accelerator(options: TrainOptions) -> Accelerator:
@@ -152,6 +154,15 @@ def save_model(model, processor, folder: Path, accelerator, full: bool = True) -
         processor.save_pretrained(temporary)
         publish_folder(temporary, folder)
     accelerator.wait_for_everyone()
+
+
+def whiten(folder: Path, processor, train_split, options: TrainOptions, data: DataOptions, accelerator) -> None:
+    """Fits the whitening of the finished model in `folder`, and saves it there. Call it in every process."""
+    model = CAANModel.from_pretrained(folder).to(accelerator.device)
+    image_processor = getattr(processor, "image_processor", processor)
+    settings = {"batch_size": options.eval_batch_size, "num_workers": data.num_workers, "accelerator": accelerator}
+    fit_whitening(model, image_processor, train_split, **settings)
+    save_model(model, processor, folder, accelerator)
 
 
 def open_push(options: TrainPushOptions, checkpoints: Path, accelerator) -> BackgroundPush | None:

@@ -36,9 +36,9 @@ def smollm2(run: Run) -> tuple:
 
 ROWS = [
     WITHOUT_TEXT,
-    trained("text: class name only", class_names),
-    trained("text: plain template", plain_template),
-    trained("text: answers of SmolLM2-135M", smollm2),
+    trained("text: class name only", class_names, whitened=True),
+    trained("text: plain template", plain_template, whitened=True),
+    trained("text: answers of SmolLM2-135M", smollm2, whitened=True),
     CAAN,
 ]
 

@@ -6,18 +6,31 @@ import torch
 
 from benchmarks.accuracy.study import Row, Run, build_caan, features
 from caan.reranking import rerank
+from caan.whitening import fit_whitening
+
+NOT_WHITENED, WHITENED, RERANKED = ", not whitened", ", whitened", ", re-ranked"
 
 
-def with_reranking(name: str, model, processor, run: Run) -> dict[str, torch.Tensor]:
-    """Cosine similarities, and those after query expansion, which needs no training and so is granted to every peer."""
-    queries, gallery = features(model, processor, run)
-    again = rerank(queries, gallery)
-    return {name: queries @ gallery.T, f"{name}, re-ranked": again[0] @ again[1].T}
+def with_extras(name: str, whitened: bool, model, processor, run: Run) -> dict[str, torch.Tensor]:
+    """Cosine similarities before and after whitening, and re-ranked: neither needs training, so every peer is granted both.
+
+    The row's own name goes to what its method is: with whitening for CAAN, without for what it is compared with.
+    """
+    plain = features(model, processor, run)
+    fit_whitening(getattr(model, "caan", model), processor, run.splits["train"], batch_size=100, progress=False)
+    white = features(model, processor, run)
+    names = {name + NOT_WHITENED: plain, name: white} if whitened else {name: plain, name + WHITENED: white}
+    names[name + ("" if whitened else WHITENED) + RERANKED] = rerank(*white)
+    return {key: queries @ gallery.T for key, (queries, gallery) in names.items()}
 
 
-def trained(name: str, build, **options) -> Row:
-    """A row that is trained, and judged with and without re-ranking. `options`: of TrainOptions, unlike the recipe's."""
-    return Row(name, build, partial(with_reranking, name), options=options)
+def trained(name: str, build, whitened: bool = False, **options) -> Row:
+    """A row that is trained, and judged also whitened and re-ranked.
+
+    Args:
+        whitened: the row is CAAN or a variant, whose recipe whitens. options: of TrainOptions, unlike the recipe's.
+    """
+    return Row(name, build, partial(with_extras, name, whitened), options=options)
 
 
 def changed(run: Run, **fields) -> tuple:
@@ -27,15 +40,15 @@ def changed(run: Run, **fields) -> tuple:
 
 def variant(name: str, **fields) -> Row:
     """A row of CAAN with some config fields changed."""
-    return trained(name, partial(changed, **fields))
+    return trained(name, partial(changed, **fields), whitened=True)
 
 
-CAAN = trained("CAAN", build_caan)
+CAAN = trained("CAAN", build_caan, whitened=True)
 WITHOUT_TEXT = variant("without text", use_text=False)
 WITHOUT_L_TRI = variant("without L_tri", lambda_tri=0.0)
 WITHOUT_L_RN = variant("without L_rn", lambda_rn=0.0)
 
 
 def own_results(results: list[dict]) -> list[dict]:
-    """Without those after re-ranking, which `peers` alone shows."""
-    return [r for r in results if r["row"] == r["trained_as"]]
+    """The rows themselves and CAAN without whitening: what else a trained row gives, `peers` alone shows."""
+    return [r for r in results if r["row"] in (r["trained_as"], CAAN.name + NOT_WHITENED)]

@@ -1,0 +1,133 @@
+"""Whitening of the retrieval features.  python -m pytest tests/test_whitening.py"""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from running import shapes
+from tiny import assert_same_tensors, batch, caan_model, image_processor
+
+from caan.data import Pictures, load_splits
+from caan.embedding import embed_images
+from caan.graphs import ExportedModel, export_graphs
+from caan.options import DataOptions
+from caan.whitening import fit_whitening, spread, whitening_matrix
+from modeling_caan import CAANModel
+from whitening_caan import Whitening
+
+
+@pytest.fixture(scope="module")
+def train_split():
+    return load_splits(DataOptions(dataset="folder", data_dir=str(shapes())))["train"]
+
+
+@pytest.fixture
+def fitted(train_split):
+    torch.manual_seed(0)
+    model = caan_model(whitening=0.5).eval()
+    fit_whitening(model, image_processor(), train_split, progress=False)
+    return model
+
+
+def both_features(model, pixels):
+    with torch.no_grad():
+        return torch.cat([model.get_sketch_features(pixels), model.get_image_features(pixels)])
+
+
+def centred(count, seed):
+    """Features (count, 5) of unequal variances along turned axes, with zero mean."""
+    generator = np.random.default_rng(seed)
+    turn = np.linalg.qr(generator.standard_normal((5, 5)))[0]
+    values = generator.standard_normal((count, 5)) * [3, 2, 1, 0.5, 0.25] @ turn
+    return torch.tensor(values - values.mean(axis=0))
+
+
+def test_until_it_is_fitted_it_only_normalises():
+    features = torch.randn(4, 6)
+    assert torch.equal(Whitening(6)(features), F.normalize(F.normalize(features, dim=-1), dim=-1))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_variances_are_raised_to_the_remaining_power(strength):
+    sketches, photos = centred(40, 1), centred(60, 2)
+    matrix = whitening_matrix(sketches, photos, strength)
+    joined = torch.cat([sketches, photos]).numpy()
+    before, after = (np.linalg.eigvalsh(x.T @ x / len(x)) for x in (joined, joined @ matrix.numpy()))
+    assert np.allclose(after, np.sort(before ** (1 - strength)))
+    assert torch.allclose(matrix, matrix.T)
+
+
+def test_a_direction_without_variance_is_not_blown_up():
+    sketches, photos = centred(40, 1), centred(60, 2)
+    sketches[:, 0], photos[:, 0] = 0, 0
+    largest = torch.linalg.eigvalsh(torch.cat([sketches, photos]).T @ torch.cat([sketches, photos]) / 100).max()
+    assert whitening_matrix(sketches, photos, 1.0).abs().max() <= (1e-3 * largest) ** -0.5 * 1.001
+
+
+def test_fitted_features_are_those_of_the_formula(fitted, train_split):
+    plain = caan_model(whitening=0.0).eval()
+    plain.load_state_dict({k: v for k, v in fitted.state_dict().items() if "whitening" not in k})
+    settings = {"progress": False}
+    features = {
+        m: embed_images(plain, image_processor(), Pictures(train_split, m), m, **settings).numpy() for m in ("sketch", "photo")
+    }
+    means = {m: x.mean(axis=0) for m, x in features.items()}
+    joined = np.concatenate([x - means[m] for m, x in features.items()]).astype(np.float64)
+    values, vectors = np.linalg.eigh(joined.T @ joined / len(joined))
+    matrix = vectors @ np.diag(np.maximum(values, 1e-3 * values.max()) ** -0.25) @ vectors.T
+    for modality, x in features.items():
+        expected = (x - means[modality]) @ matrix
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        found = embed_images(fitted, image_processor(), Pictures(train_split, modality), modality, **settings)
+        assert np.allclose(found.numpy(), expected, atol=1e-4)
+
+
+def test_fitting_again_changes_nothing(fitted, train_split):
+    before = copy.deepcopy(fitted)
+    fit_whitening(fitted, image_processor(), train_split, progress=False)
+    assert_same_tensors(fitted, before)
+
+
+def test_it_is_saved_and_kept_for_inference(fitted, tmp_path):
+    pixels = batch()["pixel_values"]
+    expected = both_features(fitted, pixels)
+    fitted.save_pretrained(tmp_path)
+    loaded = CAANModel.from_pretrained(tmp_path).eval()
+    assert torch.allclose(both_features(loaded, pixels), expected, atol=1e-6)
+    assert torch.allclose(both_features(fitted.for_inference(), pixels), expected, atol=1e-6)
+    with torch.no_grad():
+        output = loaded(pixel_values=pixels, sketch_pixel_values=pixels)
+    assert torch.allclose(torch.cat([output.sketch_embeds, output.image_embeds]), expected, atol=1e-6)
+
+
+def test_losses_do_not_see_it(fitted):
+    plain = caan_model(whitening=0.0)
+    plain.load_state_dict({k: v for k, v in fitted.state_dict().items() if "whitening" not in k})
+    losses = []
+    for model in (fitted, plain):
+        torch.manual_seed(3)
+        losses.append(model.eval()(**batch()).loss.item())
+    assert losses[0] == losses[1]
+
+
+def test_a_shared_tower_is_exported_once_a_modality(tmp_path, train_split):
+    model = caan_model(whitening=0.5, share_vision_encoder=True, use_text=False).eval()
+    fit_whitening(model, image_processor(), train_split, progress=False)
+    files = export_graphs(model, (32, 32), tmp_path, "torch")
+    assert files == {"sketch": "sketch.pt2", "photo": "photo.pt2"}
+    pixels = batch()["pixel_values"]
+    assert torch.allclose(both_features(ExportedModel(files, tmp_path), pixels), both_features(model, pixels), atol=1e-5)
+
+
+def test_spread_takes_all_or_evenly(train_split):
+    pictures = Pictures(train_split, "photo")
+    assert spread(pictures).indices == list(range(len(pictures)))
+    assert spread(pictures, 2).indices == [0, round(len(pictures) / 2)]
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5])
+def test_a_strength_out_of_range_is_refused(value):
+    with pytest.raises(Exception, match=r"whitening must be in \[0, 1\], got"):
+        caan_model(whitening=value)
