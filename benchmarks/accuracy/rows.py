@@ -17,8 +17,9 @@ def with_extras(name: str, whitened: bool, model, processor, run: Run) -> dict[s
     The row's own name goes to what its method is: with whitening for CAAN, without for what it is compared with.
     """
     plain = features(model, processor, run)
-    fit_whitening(getattr(model, "caan", model), processor, run.splits["train"], batch_size=100, progress=False)
-    white = features(model, processor, run)
+    caan = getattr(model, "caan", model)
+    fit_whitening(caan, processor, run.splits["train"], batch_size=100, progress=False)
+    white = caan.sketch_whitening(plain[0]), caan.image_whitening(plain[1])
     names = {name + NOT_WHITENED: plain, name: white} if whitened else {name: plain, name + WHITENED: white}
     names[name + ("" if whitened else WHITENED) + RERANKED] = rerank(*white)
     return {key: queries @ gallery.T for key, (queries, gallery) in names.items()}
