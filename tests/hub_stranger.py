@@ -11,13 +11,13 @@ import pathlib
 import re
 import sys
 
-NAMES = ("alignment", "configuration", "embedding", "encoders", "losses", "modeling", "pipeline", "processing")
-OURS = {f"{name}_caan" for name in NAMES} | {"caan", "dataset_scripts"}
+OURS = {"caan", "dataset_scripts"}
 
 
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in OURS:
+        top = name.split(".")[0]
+        if top in OURS or top.endswith("_caan"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 

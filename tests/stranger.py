@@ -9,13 +9,13 @@ import json
 import logging
 import sys
 
-NAMES = ("alignment", "configuration", "embedding", "encoders", "losses", "modeling", "pipeline", "processing")
-OURS = {f"{name}_caan" for name in NAMES} | {"caan"}
+OURS = {"caan"}
 
 
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in OURS:
+        top = name.split(".")[0]
+        if top in OURS or top.endswith("_caan"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 

@@ -17,7 +17,7 @@ from hub_client import hub_environment, served_hub
 from huggingface_hub import HfApi, ModelCard
 from running import in_two_processes, run_script, shapes
 from safetensors.torch import load_file
-from tiny import add_noise
+from tiny import HUB_SET, add_noise
 from trees import draw_photo, draw_sketch, shape_options
 
 from caan.hub import PushOptions
@@ -162,10 +162,8 @@ def test_the_fake_hub_knew_every_address_of_a_repository(story):
 
 def test_the_pushed_folder(story):
     files = story["hub"].files(REPO)
-    code = {f"{name}_caan.py" for name in ("alignment", "configuration", "embedding", "encoders", "losses", "modeling")}
-    code |= {"pipeline_caan.py", "processing_caan.py"}
     data = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
-    assert files.keys() == code | data | {"training.json", "results.json", "retrieval.png", ".gitattributes"}
+    assert files.keys() == HUB_SET | data | {"training.json", "results.json", "retrieval.png", ".gitattributes"}
     config = json.loads(files["config.json"])
     assert config["auto_map"] == {"AutoConfig": "configuration_caan.CAANConfig", "AutoModel": "modeling_caan.CAANModel"}
     assert config["use_text"] is False and "sketch-retrieval" in config["custom_pipelines"]

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import (
+    HUB_SET,
     assert_same_tensors,
     batch,
     caan_config,
@@ -33,8 +34,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoProcessor, pipeline
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor, CAANProcessor
 
-NAMES = ("alignment", "configuration", "embedding", "encoders", "losses", "modeling", "pipeline")
-HUB_SET = {f"{name}_caan.py" for name in NAMES}  # what a model brings along; its processor has a file of its own
+CODE = HUB_SET - {"processing_caan.py"}  # what a model brings along; its processor brings that one
 STRANGER = str(Path(__file__).with_name("stranger.py"))
 REPO = "org/caan-sketchy"
 SHA, MAIN = "0123456789abcdef0123456789abcdef01234567", "76543210fedcba9876543210fedcba9876543210"
@@ -148,7 +148,7 @@ def test_each_revision_runs_its_own_code(stranger):
 
 def test_a_pipeline_that_a_stranger_saved_searches_again(stranger):
     work = stranger["work"]
-    assert {path.name for path in (work / "searching").glob("*.py")} == HUB_SET | {"processing_caan.py"}
+    assert {path.name for path in (work / "searching").glob("*.py")} == HUB_SET
     assert "sketch-retrieval" in json.loads((work / "searching" / "config.json").read_text())["custom_pipelines"]
     again = pipeline("sketch-retrieval", model=str(work / "searching"))
     assert again(str(work / "sketch.png"), str(work / "photos")) == stranger["results"]["search folder"]
@@ -156,7 +156,7 @@ def test_a_pipeline_that_a_stranger_saved_searches_again(stranger):
 
 def test_a_stranger_can_save_the_model_again(stranger):
     again = stranger["work"] / "again"
-    assert {path.name for path in again.iterdir()} >= HUB_SET
+    assert {path.name for path in again.iterdir()} >= CODE
     config = json.loads((again / "config.json").read_text())
     assert config["auto_map"]["AutoModel"].endswith("modeling_caan.CAANModel")
     assert_same_tensors(CAANModel.from_pretrained(again), stranger["models"]["vit"])
@@ -165,7 +165,7 @@ def test_a_stranger_can_save_the_model_again(stranger):
 def test_the_folder_holds_all_code_and_no_other(stranger):
     for name in ("vit", "inference"):
         code = {path.name for path in (stranger["work"] / name).glob("*.py")}
-        assert code == HUB_SET | {"processing_caan.py"}
+        assert code == HUB_SET
     config = json.loads((stranger["work"] / "vit" / "config.json").read_text())
     assert config["auto_map"] == {"AutoConfig": "configuration_caan.CAANConfig", "AutoModel": "modeling_caan.CAANModel"}
 

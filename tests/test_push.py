@@ -7,7 +7,7 @@ from fake_hub import READER
 from folders import contents, evaluate_folder, make_folder
 from huggingface_hub import HfApi, ModelCard
 from safetensors.torch import load
-from tiny import assert_same_tensors, caan_model, complaints
+from tiny import HUB_SET, assert_same_tensors, caan_model, complaints
 from transformers import AutoImageProcessor, AutoModel, AutoProcessor
 
 from caan import cli
@@ -16,8 +16,7 @@ from caan.push import push
 from modeling_caan import TEXT_MODULES, CAANModel
 
 REPO = "org/caan-sketchy"
-CODE = {"alignment", "configuration", "embedding", "encoders", "losses", "modeling", "pipeline", "processing"}
-BOTH = {"README.md", "config.json", "model.safetensors", "training.json", ".gitattributes"} | {f"{n}_caan.py" for n in CODE}
+BOTH = {"README.md", "config.json", "model.safetensors", "training.json", ".gitattributes"} | HUB_SET
 INFERENCE = BOTH | {"preprocessor_config.json"}
 FULL = BOTH | {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
 

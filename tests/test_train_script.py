@@ -9,7 +9,7 @@ import torch
 import yaml
 from accelerate.utils import set_seed
 from running import finished, run_script, scalars, shapes, tensors, train
-from tiny import assert_same_tensors
+from tiny import HUB_SET, assert_same_tensors
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from trees import CONFIG, SEEN, make_shapes, sentences, shape_options, write_descriptions
 
@@ -21,7 +21,6 @@ from modeling_caan import CAANModel
 
 VIT = {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 VIT |= {"image_size": 32, "patch_size": 8}
-HUB_SET = {f"{name}_caan.py" for name in ("alignment", "configuration", "encoders", "losses", "modeling", "processing")}
 
 
 def test_the_folder_is_a_hub_repository():

@@ -8,6 +8,7 @@ import io
 import logging
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from configuration_caan import CAANConfig
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor, CAANProcessor
 
+HUB_SET = {path.name for path in Path(__file__).parents[1].glob("*_caan.py")}  # what travels with the weights
 IMAGE_SIZE = 32
 PATCH_SIZE = 8
 HIDDEN_SIZE = 8  # of the common space; the towers are 16 wide, the text encoder 12
