@@ -1,5 +1,6 @@
 """train.py as a user runs it: the folder it leaves, and what its options do.  python -m pytest tests/test_train_script.py"""
 
+import copy
 import json
 import re
 import shutil
@@ -8,15 +9,18 @@ import pytest
 import torch
 import yaml
 from accelerate.utils import set_seed
-from running import finished, run_script, scalars, shapes, tensors, train
+from running import finished, in_two_processes, run_script, scalars, shapes, tensors, train
 from tiny import HUB_SET, assert_same_tensors
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from trees import CONFIG, SEEN, make_shapes, sentences, shape_options, write_descriptions
 
 from caan import training
 from caan.building import build_model
+from caan.data import load_splits
 from caan.evaluation import evaluate, make_benchmark
+from caan.options import DataOptions
 from caan.retrievers import load_retriever
+from caan.whitening import fit_whitening
 from modeling_caan import CAANModel
 
 VIT = {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -135,6 +139,29 @@ def test_accumulated_gradients_are_the_mean_of_the_batches(tmp_path, monkeypatch
     for mean, one, other in zip(both, first, second):
         assert torch.allclose(mean, (one + other) / 2, atol=1e-6)
     assert any(not torch.allclose(one, other, atol=1e-3) for one, other in zip(first, second))
+
+
+def whitened_run(folder, num_processes: int):
+    config = {"model_config": {"vision_config": VIT, "whitening": 0.5}, "num_epochs": 2, "batches_per_epoch": 2}
+    options = shape_options(shapes(), folder, **config)
+    if num_processes == 2:
+        in_two_processes(run_script, "train.py", options)
+    else:
+        run_script("train.py", options)
+
+
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_the_finished_model_is_whitened(tmp_path, num_processes):
+    whitened_run(tmp_path, num_processes)
+    retriever = load_retriever(str(tmp_path))
+    again = copy.deepcopy(retriever.model)
+    split = load_splits(DataOptions(dataset="folder", data_dir=str(shapes())))["train"]
+    fit_whitening(again, retriever.processor, split, progress=False)
+    for modality in ("sketch", "image"):
+        found, expected = (getattr(m, f"{modality}_whitening") for m in (retriever.model, again))
+        assert found.mean.abs().sum() > 0 and torch.allclose(found.mean, expected.mean, atol=1e-6)
+        assert not torch.equal(found.matrix, torch.eye(len(found.mean)))
+        assert torch.allclose(found.matrix, expected.matrix, rtol=1e-3, atol=1e-3)
 
 
 def test_bf16(tmp_path):
