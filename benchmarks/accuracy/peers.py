@@ -89,8 +89,7 @@ def pair_scores(model, processor, run: Run) -> dict[str, torch.Tensor]:
     photos, _ = tokens(model, processor, run.benchmark.galleries[0], "photo")
     scores = cosine_scores(model, processor, run)
     candidates = scores.topk(CANDIDATES).indices
-    with torch.autocast(model.device.type, torch.bfloat16):
-        above = 2 + model.score_candidates(sketches, photos, grid, candidates).float()  # over all cosines
+    above = 2 + model.score_candidates(sketches, photos, grid, candidates)  # over all cosines
     name = f"pair scorer, top {CANDIDATES} re-ranked by pair scores"
     return {"pair scorer, global tokens": scores, name: scores.scatter(1, candidates, above)}
 
