@@ -145,7 +145,9 @@ if options.keep == "last":
     state.best_folder = "last"
     save_model(model, processor, checkpoints / state.best_folder, accelerator)
 if accelerator.unwrap_model(model).config.whitening > 0:
-    whiten(checkpoints / state.best_folder, processor, train_split, options, data_options, accelerator)
+    whitened = whiten(checkpoints / state.best_folder, processor, train_split, options, data_options, accelerator)
+    if benchmark is not None:  # the card tells what the finished model does
+        state.best_metric = validate(whitened, image_processor, benchmark, options, data_options, accelerator)
 if accelerator.is_main_process:
     publish_files(checkpoints / state.best_folder, output)
     write_facts(output, facts, state, finished=True)

@@ -156,13 +156,14 @@ def save_model(model, processor, folder: Path, accelerator, full: bool = True) -
     accelerator.wait_for_everyone()
 
 
-def whiten(folder: Path, processor, train_split, options: TrainOptions, data: DataOptions, accelerator) -> None:
-    """Fits the whitening of the finished model in `folder`, and saves it there. Call it in every process."""
+def whiten(folder: Path, processor, train_split, options: TrainOptions, data: DataOptions, accelerator) -> CAANModel:
+    """Fits the whitening of the finished model in `folder`, saves it there, and returns the model. Call it in every process."""
     model = CAANModel.from_pretrained(folder).to(accelerator.device)
     image_processor = getattr(processor, "image_processor", processor)
     settings = {"batch_size": options.eval_batch_size, "num_workers": data.num_workers, "accelerator": accelerator}
     fit_whitening(model, image_processor, train_split, **settings)
     save_model(model, processor, folder, accelerator)
+    return model
 
 
 def open_push(options: TrainPushOptions, checkpoints: Path, accelerator) -> BackgroundPush | None:

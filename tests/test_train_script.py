@@ -155,13 +155,15 @@ def test_the_finished_model_is_whitened(tmp_path, num_processes):
     whitened_run(tmp_path, num_processes)
     retriever = load_retriever(str(tmp_path))
     again = copy.deepcopy(retriever.model)
-    split = load_splits(DataOptions(dataset="folder", data_dir=str(shapes())))["train"]
-    fit_whitening(again, retriever.processor, split, progress=False)
+    splits = load_splits(DataOptions(dataset="folder", data_dir=str(shapes())))
+    fit_whitening(again, retriever.processor, splits["train"], progress=False)
     for modality in ("sketch", "image"):
         found, expected = (getattr(m, f"{modality}_whitening") for m in (retriever.model, again))
         assert found.mean.abs().sum() > 0 and torch.allclose(found.mean, expected.mean, atol=1e-6)
         assert not torch.equal(found.matrix, torch.eye(len(found.mean)))
         assert torch.allclose(found.matrix, expected.matrix, rtol=1e-3, atol=1e-3)
+    measured = json.loads((tmp_path / "training.json").read_text())["validation_map_all"]
+    assert measured == pytest.approx(evaluate(retriever, make_benchmark(splits, "validation"))["map_all"], abs=1e-6)
 
 
 def test_bf16(tmp_path):
