@@ -70,8 +70,8 @@ def name_prototypes(run: Run) -> tuple:
 
 
 def pair_scorer(run: Run) -> tuple:
-    """Sketch and photo tokens attend to each other, after ZSE-SBIR."""
-    caan, processor, _ = build_caan(run.with_config(**WITHOUT_TEXT))
+    """Sketch and photo tokens attend to each other, after ZSE-SBIR. Negatives are random, as there: the hardest collapse it."""
+    caan, processor, _ = build_caan(run.with_config(**WITHOUT_TEXT, mining="random"))
     return PairScorer(caan), processor, None
 
 
