@@ -78,9 +78,11 @@ def draw_bars(results: Sequence[dict], order: Sequence[str], path: Path, highlig
         axes.text(max(runs) + 0.008, place, f"{mean(runs):.3f}", va="center", fontsize=9)
     several = len({line["epochs"] for line in lines if line["epochs"]}) > 1
     labels = [f"{line['row']} ({line['epochs']} ep.)" if several and line["epochs"] else line["row"] for line in lines]
+    if len({line["runs"] for line in lines}) > 1:  # then their means are over unlike folds
+        labels = [f"{label} (of {line['runs']})" for label, line in zip(labels, lines)]
     axes.set_yticks(range(len(lines)), labels, fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel("mAP@all on fold-unseen classes (dots: runs)", fontsize=9)
+    axes.set_xlabel("mAP@all on fold-unseen classes; dots: runs, of so many where they differ", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlim(0, max(max(v) for v in values) * 1.14)
     figure.savefig(path.with_suffix(".png"), dpi=160)
