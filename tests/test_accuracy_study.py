@@ -12,7 +12,7 @@ from tiny import batch, caan_model, image_processor
 
 from benchmarks.accuracy.baselines import CosineClassifier, PairScorer
 from benchmarks.accuracy.study import Row, Run, add_results, judge, read_results, run_row, run_study
-from benchmarks.accuracy.summary import summarise
+from benchmarks.accuracy.summary import shared_runs, summarise
 from caan.data import load_splits
 from caan.evaluation import make_benchmark
 from caan.options import DataOptions, ModelOptions, TrainOptions
@@ -164,17 +164,28 @@ def test_a_row_s_own_options_reach_the_optimizer(run, monkeypatch):
 def test_mean_and_spread_over_runs():
     common = {"row": "CAAN", "trained_as": "CAAN", "epochs": 2, "prec_25": 0.5, "top1": 0.5, "trained_parameters": 2_000_000}
     results = [
-        {**common, "fold": fold, "seed": 0, "map_all": value, "images_seen": 100, "seconds": 50.0}
+        {**common, "fold": fold, "seed": 0, "map_all": value, "images_seen": 100, "seconds": 25.0, "threads": 2}
         for fold, value in enumerate((0.4, 0.5, 0.6))
     ]
     results.append({**common, "row": "frozen", "trained_as": "frozen", "epochs": 0, "fold": 0, "seed": 0, "map_all": 0.1})
     frozen, caan = summarise(results, ["frozen", "CAAN"], "CAAN")
     assert (caan["row"], caan["runs"], caan["mAP@all"]) == ("CAAN", 3, "0.500 ± 0.100")
-    assert (caan["images/s"], caan["images seen"], caan["parameters (M)"]) == (2.0, 100, 2.0)
-    assert (frozen["mAP@all"], frozen["images/s"]) == ("0.100", None)
+    assert (caan["images/s a thread"], caan["images seen"], caan["parameters (M)"]) == (2.0, 100, 2.0)
+    assert (frozen["mAP@all"], frozen["images/s a thread"]) == ("0.100", None)
     assert (frozen["over CAAN"], caan["over CAAN"]) == ("-0.300", None)  # over fold 0 alone, which both have
     (gain,) = [line["over frozen"] for line in summarise(results, ["frozen", "CAAN"], "frozen") if line["row"] == "CAAN"]
     assert gain is None  # a frozen row has no epochs to pair by
+
+
+def test_the_figure_shows_the_runs_that_all_rows_have():
+    runs = {"plain": (0, 1, 2), "CAAN": (2, 0)}
+    results = [
+        {"row": row + more, "trained_as": row, "fold": f, "seed": 0} for row in runs for f in runs[row] for more in ("", "!")
+    ]
+    assert {(r["row"], r["fold"]) for r in shared_runs(results)} == {
+        (n, f) for n in ("plain", "plain!", "CAAN", "CAAN!") for f in (0, 2)
+    }
+    assert shared_runs([r for r in results if r["fold"] == 1 or r["trained_as"] == "CAAN"]) == []
 
 
 def test_differences_are_taken_run_by_run():

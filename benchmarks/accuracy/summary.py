@@ -32,10 +32,10 @@ def summarise(results: Sequence[dict], order: Sequence[str], reference: str) -> 
             values = [r[metric] for r in runs]
             line[heading] = f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
         line[f"over {reference}"] = difference(runs, [r for r in results if r["row"] == reference])
-        trained = [r for r in runs if "images_seen" in r]
-        line["images seen"] = trained[0]["images_seen"] if trained else None
-        line["images/s"] = round(mean(r["images_seen"] / r["seconds"] for r in trained), 1) if trained else None
-        line["parameters (M)"] = round(runs[0]["trained_parameters"] / 1e6, 1) if trained else None
+        speeds = [r["images_seen"] / r["seconds"] / r["threads"] for r in runs if "threads" in r]
+        line["images seen"] = runs[0].get("images_seen")
+        line["images/s a thread"] = round(mean(speeds), 1) if speeds else None
+        line["parameters (M)"] = round(runs[0]["trained_parameters"] / 1e6, 1) if runs[0]["trained_parameters"] else None
         lines.append(line)
     return lines
 
@@ -66,24 +66,34 @@ def write_table(results: Sequence[dict], order: Sequence[str], path: Path, refer
     print(f"{said}\n\n{table}")
 
 
+def shared_runs(results: Sequence[dict]) -> list[dict]:
+    """The results on those folds and seeds that every trained or frozen row has: their means compare."""
+    runs = {}
+    for r in results:
+        runs.setdefault(r["trained_as"], set()).add((r["fold"], r["seed"]))
+    shared = set.intersection(*runs.values())
+    return [r for r in results if (r["fold"], r["seed"]) in shared]
+
+
 def draw_bars(results: Sequence[dict], order: Sequence[str], path: Path, highlight: str = "CAAN") -> None:
-    """Writes `<study>.png`: mean mAP@all of each row as a bar, each run as a dot, in the order of the table."""
+    """Writes `<study>.png`: mean mAP@all of each row over the runs that all rows have, as bars; each run as a dot."""
+    results = shared_runs(results) or results
     lines = summarise(results, order, highlight)
     values = [[r["map_all"] for r in results if (r["row"], r["epochs"]) == (x["row"], x["epochs"])] for x in lines]
-    figure, axes = plt.subplots(figsize=(7, 0.45 * len(lines) + 1.1), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 0.36 * len(lines) + 1.1), layout="constrained")
     colors = [BLUE if line["row"].startswith(highlight) else GRAY for line in lines]
     axes.barh(range(len(lines)), [mean(v) for v in values], color=colors, height=0.65)
     for place, runs in enumerate(values):
         axes.plot(runs, [place] * len(runs), "o", color="black", markersize=3.5)
-        axes.text(max(runs) + 0.008, place, f"{mean(runs):.3f}", va="center", fontsize=9)
+        axes.text(max(runs) + 0.01, place, f"{mean(runs):.3f}", va="center", fontsize=9)
     several = len({line["epochs"] for line in lines if line["epochs"]}) > 1
     labels = [f"{line['row']} ({line['epochs']} ep.)" if several and line["epochs"] else line["row"] for line in lines]
-    if len({line["runs"] for line in lines}) > 1:  # then their means are over unlike folds
-        labels = [f"{label} (of {line['runs']})" for label, line in zip(labels, lines)]
     axes.set_yticks(range(len(lines)), labels, fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel("mAP@all on fold-unseen classes; dots: runs, of so many where they differ", fontsize=9)
+    folds = ", ".join(map(str, sorted({r["fold"] for r in results})))
+    axes.set_xlabel(f"mAP@all, fold-unseen classes (fold {folds})", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlim(0, max(max(v) for v in values) * 1.14)
+    axes.set_xlim(0, max(max(v) for v in values) * 1.18)
+    axes.margins(y=0.01)
     figure.savefig(path.with_suffix(".png"), dpi=160)
     plt.close(figure)
