@@ -94,6 +94,12 @@ def test_training_recipe(folder):
     }
 
 
+def test_training_recipe_tells_both_resolutions(tmp_path):
+    options = {**FACTS["options"], "image_size": 98, "inference_image_size": 126}
+    card = card_of(make_folder(tmp_path / "m", facts={**FACTS, "options": options}))
+    assert dict(table(sections(card)["Training"]))["input"] == "98 x 98 pixels in training, 126 x 126 in use"
+
+
 def test_training_without_text(tmp_path):
     card = card_of(make_folder(tmp_path / "m", facts={**FACTS, "uses_text": False}))
     assert dict(table(sections(card)["Training"]))["text encoder starts from"] == "none: trained without text"
