@@ -5,6 +5,7 @@ from functools import partial
 import torch
 
 from benchmarks.accuracy.study import Row, Run, build_caan, features
+from benchmarks.accuracy.summary import shared_runs
 from caan.reranking import rerank
 from caan.whitening import fit_whitening
 
@@ -51,5 +52,6 @@ WITHOUT_L_RN = variant("without L_rn", lambda_rn=0.0)
 
 
 def own_results(results: list[dict]) -> list[dict]:
-    """The rows themselves and CAAN without whitening: what else a trained row gives, `peers` alone shows."""
-    return [r for r in results if r["row"] in (r["trained_as"], CAAN.name + NOT_WHITENED)]
+    """The rows themselves and CAAN without whitening, on the runs that all rows have: the rest `peers` alone shows."""
+    own = [r for r in results if r["row"] in (r["trained_as"], CAAN.name + NOT_WHITENED)]
+    return shared_runs(own) or own
