@@ -216,3 +216,12 @@ def test_missing_data_is_told(tmp_path):
 
     with pytest.raises(SystemExit, match="there is no folder none: give --data_dir and --models"):
         prepare(StudyOptions(data_dir=str(tmp_path / "none")), 0, 0)
+
+
+def test_smollm2_describes_each_seen_class_and_no_other():
+    from benchmarks.accuracy.prompts import SMOLLM2
+    from caan.descriptions import split_classes
+    from dataset_scripts import read_descriptions
+
+    written = read_descriptions(str(SMOLLM2))
+    assert set(written) == set(split_classes("sketchy", "104_21")) and all(written.values())
