@@ -1,7 +1,8 @@
 """Sketches and photos to pixels, and the processor that adds a tokenizer for the descriptions.
 
-A sketch is ink on a plain ground: it is put on white, cropped to its ink, padded to a square, then resized, so that size and
-place of the drawing do not matter. A photo is resized to the square, its aspect ignored, as the field does.
+A sketch is ink on a plain ground: it is put on white, cropped to its ink, padded to a square, shaded where that is asked for,
+then resized, so that size and place of the drawing do not matter. A photo is resized to the square, its aspect ignored, as the
+field does.
 """
 
 import os
@@ -18,8 +19,10 @@ from transformers.utils import cached_file
 
 try:  # as a module of the Hub repository
     from .configuration_caan import INSTALLED, CAANConfig
+    from .silhouette_caan import shade_silhouette
 except ImportError:  # as an installed module
     from configuration_caan import INSTALLED, CAANConfig
+    from silhouette_caan import shade_silhouette
 
 MODALITIES = ("sketch", "photo")
 
@@ -131,11 +134,13 @@ class CAANImagesKwargs(ImagesKwargs, total=False):
     modality (`str`): "sketch" or "photo".
     ink_threshold (`float`): Distance from the ground, as a share of the full range, above which a sketch's pixel is ink.
     ink_padding (`float`): Margin around the ink as a share of its longer side.
+    sketch_shade (`float`): Darkness of the shade over what a sketch's outline encloses, from 0 (none) to 1 (black).
     """
 
     modality: str
     ink_threshold: float | int
     ink_padding: float | int
+    sketch_shade: float | int
 
 
 class CAANImageProcessor(PilBackend):
@@ -149,6 +154,7 @@ class CAANImageProcessor(PilBackend):
     modality = "photo"
     ink_threshold = 0.1
     ink_padding = 0.05
+    sketch_shade = 0.0
     resample = PILImageResampling.BICUBIC
     size = {"height": 224, "width": 224}
     image_mean = [0.5, 0.5, 0.5]
@@ -158,8 +164,8 @@ class CAANImageProcessor(PilBackend):
     do_rescale = True
     do_normalize = True
 
-    def prepare(self, image, modality: str | None = None, ink_threshold=None, ink_padding=None) -> Image.Image:
-        """The upright RGB picture before resizing; a sketch is cropped to its ink and square. Training augments this."""
+    def prepare(self, image, modality=None, ink_threshold=None, ink_padding=None, sketch_shade=None) -> Image.Image:
+        """The upright RGB picture before resizing, which training augments; a sketch is cropped to its ink, square, shaded."""
         modality = modality or self.modality
         if modality not in MODALITIES:
             raise ValueError(f'modality must be "sketch" or "photo", got {modality!r}.')
@@ -168,11 +174,15 @@ class CAANImageProcessor(PilBackend):
         if modality == "photo":
             return image
         threshold = self.ink_threshold if ink_threshold is None else ink_threshold
-        return crop_to_ink(image, threshold, self.ink_padding if ink_padding is None else ink_padding)
+        shade = self.sketch_shade if sketch_shade is None else sketch_shade
+        if not 0 <= shade <= 1:
+            raise ValueError(f"sketch_shade must be in [0, 1], got {shade}.")
+        sketch = crop_to_ink(image, threshold, self.ink_padding if ink_padding is None else ink_padding)
+        return shade_silhouette(sketch, shade, threshold) if shade else sketch
 
-    def process_image(self, image, modality=None, ink_threshold=None, ink_padding=None, **kwargs) -> np.ndarray:
+    def process_image(self, image, modality=None, ink_threshold=None, ink_padding=None, sketch_shade=None, **kwargs):
         """One picture as (3, height, width) uint8, before resizing."""
-        return np.asarray(self.prepare(image, modality, ink_threshold, ink_padding)).transpose(2, 0, 1)
+        return np.asarray(self.prepare(image, modality, ink_threshold, ink_padding, sketch_shade)).transpose(2, 0, 1)
 
     def fetch_images(self, images):
         """Paths and URLs stay what they are until `prepare`: the stock loader would turn transparent ground black."""

@@ -46,7 +46,7 @@ def build_model(options: ModelOptions, sentences: Sequence[str]) -> tuple[CAANMo
         tokenizer = train_tokenizer(sentences, options.tokenizer_vocab_size)
         fields["text_config"] = {**(fields.get("text_config") or {}), "vocab_size": len(tokenizer)}
     model = warm_start(options, fields)
-    image_processor = build_image_processor(options.vision_model, options.image_size)
+    image_processor = build_image_processor(options.vision_model, options.image_size, options.sketch_shade)
     freeze_vision_blocks(model, options.freeze_vision_blocks)
     return model, CAANProcessor(image_processor, tokenizer) if tokenizer is not None else image_processor
 
@@ -113,7 +113,7 @@ def naming(option: str, value: str):
         raise ValueError(f"{option} {value!r} cannot be loaded: {error}") from error
 
 
-def build_image_processor(vision_model: str | None, image_size: int) -> CAANImageProcessor:
+def build_image_processor(vision_model: str | None, image_size: int, sketch_shade: float = 0.0) -> CAANImageProcessor:
     """Our processor with the mean and std that the vision model was trained with, or 0.5 where it does not say."""
     statistics = {}
     if vision_model:
@@ -124,7 +124,7 @@ def build_image_processor(vision_model: str | None, image_size: int) -> CAANImag
         except OSError:
             pass  # no preprocessor_config.json
     statistics = {name: list(values) for name, values in statistics.items() if values}
-    return CAANImageProcessor(size={"height": image_size, "width": image_size}, **statistics)
+    return CAANImageProcessor(size={"height": image_size, "width": image_size}, sketch_shade=sketch_shade, **statistics)
 
 
 def inference_processor(processor, options: ModelOptions):

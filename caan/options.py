@@ -34,6 +34,9 @@ class ModelOptions:
         0,
         "Side that the finished model's processor makes; 0 = image_size. Crops enlarge, so go higher.",
     )
+    sketch_shade: float = option(
+        0.0, "Darkness of the shade laid over what a sketch's outline encloses, at inference too: 0 (none) to 1 (black)."
+    )
     tokenizer_vocab_size: int = option(2000, "Words of the tokenizer that is trained on the descriptions without text_model.")
     freeze_vision_blocks: int = option(0, "First blocks of each vision encoder, with its embeddings, that stay as they are.")
     activation_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, a third slower.")

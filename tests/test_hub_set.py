@@ -34,7 +34,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoProcessor, pipeline
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor, CAANProcessor
 
-CODE = HUB_SET - {"processing_caan.py"}  # what a model brings along; its processor brings that one
+CODE = HUB_SET - {"processing_caan.py", "silhouette_caan.py"}  # what a model brings along; its processor brings these
 STRANGER = str(Path(__file__).with_name("stranger.py"))
 REPO = "org/caan-sketchy"
 SHA, MAIN = "0123456789abcdef0123456789abcdef01234567", "76543210fedcba9876543210fedcba9876543210"
