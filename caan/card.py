@@ -148,7 +148,7 @@ def describe_recipe(facts: dict) -> dict[str, object]:
     """The rows of the training table."""
     options = facts["options"]
     text = options["model"] or options["text_model"] or "random weights"
-    searched = options.get("inference_image_size")
+    searched, shade = options.get("inference_image_size"), options.get("sketch_shade")
     rates = {options["learning_rate"], options["vision_learning_rate"] or options["learning_rate"]}
     return {
         "data": f"`{facts['dataset']}`, zero-shot split `{facts['dataset_config']}`",
@@ -157,7 +157,8 @@ def describe_recipe(facts: dict) -> dict[str, object]:
         "vision encoders start from": options["model"] or options["vision_model"] or "random weights",
         "text encoder starts from": text if facts["uses_text"] else "none: trained without text",
         "input": f"{options['image_size']} x {options['image_size']} pixels"
-        + (f" in training, {searched} x {searched} in use" if searched else ""),
+        + (f" in training, {searched} x {searched} in use" if searched else "")
+        + (f"; what a sketch's outline encloses is shaded ({shade:g})" if shade else ""),
         "batch": f"{options['classes_per_batch']} classes x {options['items_per_class']} sketches and photos"
         + (f", on each of {facts['processes']} processes" if facts["processes"] > 1 else ""),
         "epochs, steps": f"{facts['epoch']:,}, {facts['step']:,}",

@@ -94,10 +94,17 @@ def test_training_recipe(folder):
     }
 
 
-def test_training_recipe_tells_both_resolutions(tmp_path):
-    options = {**FACTS["options"], "image_size": 98, "inference_image_size": 126}
-    card = card_of(make_folder(tmp_path / "m", facts={**FACTS, "options": options}))
-    assert dict(table(sections(card)["Training"]))["input"] == "98 x 98 pixels in training, 126 x 126 in use"
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"image_size": 98, "inference_image_size": 126}, "98 x 98 pixels in training, 126 x 126 in use"),
+        ({"sketch_shade": 0.55}, "224 x 224 pixels; what a sketch's outline encloses is shaded (0.55)"),
+        ({"sketch_shade": 0.0}, "224 x 224 pixels"),
+    ],
+)
+def test_training_recipe_tells_what_pictures_become(tmp_path, given, told):
+    card = card_of(make_folder(tmp_path / "m", facts={**FACTS, "options": {**FACTS["options"], **given}}))
+    assert dict(table(sections(card)["Training"]))["input"] == told
 
 
 def test_training_without_text(tmp_path):

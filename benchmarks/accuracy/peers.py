@@ -6,7 +6,9 @@
     python -m benchmarks.accuracy.peers --table_only          # table and figure of what there is
 
 All trained rows start from the same encoder and see the same images in the same batches. They share one tower, the recipe's
-rates and its augmentation. Needs a part of Sketchy and the encoders; looked for in the folder `shared` beside the repository.
+rates and its augmentation. CAAN's recipe shades what a sketch's outline encloses; its peers read line drawings, and rows of
+their own show them on shaded sketches. Needs a part of Sketchy and the encoders; looked for in the folder `shared` beside the
+repository.
 """
 
 from pathlib import Path
@@ -17,7 +19,7 @@ from torch import nn
 from transformers import TimmWrapperConfig
 
 from benchmarks.accuracy.baselines import CosineClassifier, PairScorer
-from benchmarks.accuracy.rows import CAAN, trained
+from benchmarks.accuracy.rows import CAAN, on_lines, trained
 from benchmarks.accuracy.study import Row, Run, build_caan, cosine_scores, parse_study, run_study
 from benchmarks.accuracy.summary import draw_bars, write_table
 from caan.building import build_image_processor
@@ -97,10 +99,11 @@ def pair_scores(model, processor, run: Run) -> dict[str, torch.Tensor]:
 ROWS = [
     Row("frozen ViT-S/14 (the start)", frozen_vit, trains=False),
     Row("frozen EfficientNet-Lite0", frozen_efficientnet, trains=False),
-    trained("classification, 5e-5 in all layers", classification, vision_learning_rate=5e-5, layer_decay=1.0),
-    trained("plain classification", classification),
-    trained("class-name prototypes", name_prototypes),
-    Row("pair scorer (after ZSE-SBIR)", pair_scorer, pair_scores),
+    trained("plain classification", on_lines(classification)),
+    trained("classification, shaded sketches", classification),
+    trained("class-name prototypes", on_lines(name_prototypes)),
+    trained("class names, shaded sketches", name_prototypes),
+    Row("pair scorer (after ZSE-SBIR)", on_lines(pair_scorer), pair_scores),
     CAAN,
 ]
 

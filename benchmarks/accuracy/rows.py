@@ -1,5 +1,7 @@
 """Rows that several studies share, and how a row is made of CAAN with something changed."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -43,6 +45,11 @@ def changed(run: Run, **fields) -> tuple:
 def variant(name: str, **fields) -> Row:
     """A row of CAAN with some config fields changed."""
     return trained(name, partial(changed, **fields), whitened=True)
+
+
+def on_lines(build: Callable) -> Callable:
+    """The same row on line drawings as they are, without the recipe's shade."""
+    return lambda run: build(run._replace(model_options=replace(run.model_options, sketch_shade=0.0)))
 
 
 CAAN = trained("CAAN", build_caan, whitened=True)
