@@ -11,6 +11,7 @@ their own show them on shaded sketches. Needs a part of Sketchy and the encoders
 repository.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -58,6 +59,17 @@ def frozen_efficientnet(run: Run) -> tuple:
     return model.eval(), CAANImageProcessor(size={"height": 224, "width": 224}, **imagenet), None
 
 
+def shaded(build: Callable) -> Callable:
+    """A frozen row on sketches that are shaded as the recipe says."""
+
+    def build_shaded(run: Run) -> tuple:
+        model, processor, text = build(run)
+        processor.sketch_shade = run.model_options.sketch_shade
+        return model, processor, text
+
+    return build_shaded
+
+
 def classification(run: Run) -> tuple:
     """Cosine classification of the seen classes."""
     caan, processor, _ = build_caan(run.with_config(**WITHOUT_TEXT))
@@ -98,7 +110,9 @@ def pair_scores(model, processor, run: Run) -> dict[str, torch.Tensor]:
 
 ROWS = [
     Row("frozen ViT-S/14 (the start)", frozen_vit, trains=False),
+    Row("frozen ViT-S/14, shaded sketches", shaded(frozen_vit), trains=False),
     Row("frozen EfficientNet-Lite0", frozen_efficientnet, trains=False),
+    Row("frozen EfficientNet-Lite0, shaded sketches", shaded(frozen_efficientnet), trains=False),
     trained("plain classification", on_lines(classification)),
     trained("classification, shaded sketches", classification),
     trained("class-name prototypes", on_lines(name_prototypes)),
