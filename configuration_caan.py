@@ -65,8 +65,9 @@ class CAANConfig(PreTrainedConfig):
         loss_on (`"both"`, `"before"` or `"after"`): Losses see the features before alignment, after it, or both (mean).
         text_dropout (`float`): Share of the anchors that go through alignment without their text.
         freeze_text_encoder (`bool`): The text encoder is not trained.
-        whitening (`float`): How far the spectrum of the retrieval features is flattened after training, from 0 (they stay as
-            they are) to 1 (all directions weigh the same); their modality's mean is taken off too. Ours, off by default.
+        whitening (`float`): How far the variation within classes is flattened in the retrieval features after training, from 0
+            (they stay as they are) to 1 (it is equal in all directions); their modality's mean is taken off too. Ours, off by
+            default.
     """
 
     model_type = "caan"

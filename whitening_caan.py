@@ -1,8 +1,9 @@
-"""Whitening of the features that retrieval compares; ours, after Jegou and Chum, "Negative evidences and co-occurences" (2012).
+"""Whitening of the features that retrieval compares; ours, after Hatch et al., "Within-class covariance normalization" (2006).
 
-Sketches and photos lie around two different means, and a few directions carry most of what training has spread, more than
-unseen classes make use of. So each modality's mean is taken off and the spectrum is flattened, by statistics of the training
-pictures alone. It is fitted once, after training (`caan.whitening`), and takes no part in the losses.
+Sketches and photos lie around two different means, and a class's pictures differ among each other, and its sketches from its
+photos, mostly in a few directions, which say little of what is shown. So each modality's mean is taken off and directions weigh
+the less the more they vary within classes, by statistics of the training pictures alone. It is fitted once, after training
+(`caan.whitening`), and takes no part in the losses.
 """
 
 import torch

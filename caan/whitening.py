@@ -9,21 +9,27 @@ from caan.embedding import embed_images
 from modeling_caan import CAANModel
 
 PICTURES = 1000  # of each modality; a covariance of 384 x 384 needs no more
-FLOOR = 1e-3  # of the largest variance: directions below count as if they had so much
+FLOOR = 1e-2  # of the largest variance: directions below count as if they had so much
 
 
-def whitening_matrix(sketches: Tensor, photos: Tensor, strength: float) -> Tensor:
-    """Flattens the spectrum of both modalities together: variances v along the principal axes become v^(1 - strength).
+def class_deviations(features: Tensor, labels: Tensor) -> Tensor:
+    """Features (count, d) minus the mean of their class; `labels` (count,)."""
+    rows = labels.unique(return_inverse=True)[1]
+    sums = features.new_zeros(int(rows.max()) + 1, features.shape[1]).index_add(0, rows, features)
+    return features - (sums / rows.bincount()[:, None])[rows]
+
+
+def whitening_matrix(deviations: Tensor, strength: float) -> Tensor:
+    """Flattens what varies within classes: variances v along the principal axes of `deviations` become v^(1 - strength).
 
     Args:
-        sketches, photos: (count, d) features, each with zero mean. strength: 0 to 1.
+        deviations: (count, d) features of both modalities, minus the means of their classes. strength: 0 to 1.
 
     Returns a symmetric matrix (d, d), to be multiplied from the right.
     """
-    features = torch.cat([sketches, photos]).double()
-    variances, axes = torch.linalg.eigh(features.T @ features / len(features))
+    variances, axes = torch.linalg.eigh(deviations.double().T @ deviations.double() / len(deviations))
     scales = variances.clamp(min=FLOOR * variances.max()) ** (-strength / 2)
-    return ((axes * scales) @ axes.T).to(sketches.dtype)
+    return ((axes * scales) @ axes.T).to(deviations.dtype)
 
 
 def fit_whitening(model: CAANModel, image_processor, train_split, **options) -> None:
@@ -35,13 +41,15 @@ def fit_whitening(model: CAANModel, image_processor, train_split, **options) -> 
     """
     both = {"sketch": model.sketch_whitening, "photo": model.image_whitening}
     size = model.config.hidden_size
-    features = {}
+    features, labels = {}, []
     for modality, whitening in both.items():
         whitening.set(torch.zeros(size), torch.eye(size))
-        features[modality] = embed_images(model, image_processor, spread(Pictures(train_split, modality)), modality, **options)
+        pictures = spread(Pictures(train_split, modality))
+        features[modality] = embed_images(model, image_processor, pictures, modality, **options)
+        labels.append(pictures.dataset.labels[pictures.indices])
     means = {modality: values.mean(dim=0) for modality, values in features.items()}
-    centred = [features[modality] - means[modality] for modality in both]
-    matrix = whitening_matrix(*centred, model.config.whitening)
+    centred = torch.cat([features[modality] - means[modality] for modality in both])
+    matrix = whitening_matrix(class_deviations(centred, torch.cat(labels)), model.config.whitening)
     for modality, whitening in both.items():
         whitening.set(means[modality], matrix)
 

@@ -13,7 +13,7 @@ from caan.data import Pictures, load_splits
 from caan.embedding import embed_images
 from caan.graphs import ExportedModel, export_graphs
 from caan.options import DataOptions
-from caan.whitening import fit_whitening, spread, whitening_matrix
+from caan.whitening import FLOOR, class_deviations, fit_whitening, spread, whitening_matrix
 from modeling_caan import CAANModel
 from whitening_caan import Whitening
 
@@ -36,12 +36,11 @@ def both_features(model, pixels):
         return torch.cat([model.get_sketch_features(pixels), model.get_image_features(pixels)])
 
 
-def centred(count, seed):
-    """Features (count, 5) of unequal variances along turned axes, with zero mean."""
+def uneven(count, seed):
+    """Features (count, 5) of unequal variances along turned axes."""
     generator = np.random.default_rng(seed)
     turn = np.linalg.qr(generator.standard_normal((5, 5)))[0]
-    values = generator.standard_normal((count, 5)) * [3, 2, 1, 0.5, 0.25] @ turn
-    return torch.tensor(values - values.mean(axis=0))
+    return torch.tensor(generator.standard_normal((count, 5)) * [3, 2, 1.5, 1, 0.75] @ turn)
 
 
 def test_until_it_is_fitted_it_only_normalises():
@@ -49,38 +48,44 @@ def test_until_it_is_fitted_it_only_normalises():
     assert torch.equal(Whitening(6)(features), F.normalize(F.normalize(features, dim=-1), dim=-1))
 
 
+def test_deviations_are_from_the_class_s_own_mean():
+    features = torch.tensor([[1.0, 0.0], [10.0, 5.0], [3.0, 4.0], [20.0, 5.0], [7.0, 7.0]])
+    deviations = class_deviations(features, torch.tensor([4, 9, 4, 9, 2]))
+    assert deviations.tolist() == [[-1, -2], [-5, 0], [1, 2], [5, 0], [0, 0]]
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
 def test_variances_are_raised_to_the_remaining_power(strength):
-    sketches, photos = centred(40, 1), centred(60, 2)
-    matrix = whitening_matrix(sketches, photos, strength)
-    joined = torch.cat([sketches, photos]).numpy()
-    before, after = (np.linalg.eigvalsh(x.T @ x / len(x)) for x in (joined, joined @ matrix.numpy()))
+    deviations = uneven(100, 1)
+    matrix = whitening_matrix(deviations, strength)
+    before, after = (np.linalg.eigvalsh(x.T @ x / len(x)) for x in (deviations.numpy(), (deviations @ matrix).numpy()))
     assert np.allclose(after, np.sort(before ** (1 - strength)))
     assert torch.allclose(matrix, matrix.T)
 
 
 def test_a_direction_without_variance_is_not_blown_up():
-    sketches, photos = centred(40, 1), centred(60, 2)
-    sketches[:, 0], photos[:, 0] = 0, 0
-    largest = torch.linalg.eigvalsh(torch.cat([sketches, photos]).T @ torch.cat([sketches, photos]) / 100).max()
-    assert whitening_matrix(sketches, photos, 1.0).abs().max() <= (1e-3 * largest) ** -0.5 * 1.001
+    deviations = uneven(100, 1)
+    deviations[:, 0] = 0
+    largest = torch.linalg.eigvalsh(deviations.T @ deviations / 100).max()
+    assert whitening_matrix(deviations, 1.0).abs().max() <= (FLOOR * largest) ** -0.5 * 1.001
 
 
 def test_fitted_features_are_those_of_the_formula(fitted, train_split):
     plain = caan_model(whitening=0.0).eval()
     plain.load_state_dict({k: v for k, v in fitted.state_dict().items() if "whitening" not in k})
-    settings = {"progress": False}
-    features = {
-        m: embed_images(plain, image_processor(), Pictures(train_split, m), m, **settings).numpy() for m in ("sketch", "photo")
-    }
+    pictures = {m: Pictures(train_split, m) for m in ("sketch", "photo")}
+    features = {m: embed_images(plain, image_processor(), p, m, progress=False).numpy() for m, p in pictures.items()}
     means = {m: x.mean(axis=0) for m, x in features.items()}
     joined = np.concatenate([x - means[m] for m, x in features.items()]).astype(np.float64)
+    labels = np.concatenate([p.labels.numpy() for p in pictures.values()])
+    for label in np.unique(labels):
+        joined[labels == label] -= joined[labels == label].mean(axis=0)
     values, vectors = np.linalg.eigh(joined.T @ joined / len(joined))
-    matrix = vectors @ np.diag(np.maximum(values, 1e-3 * values.max()) ** -0.25) @ vectors.T
+    matrix = vectors @ np.diag(np.maximum(values, FLOOR * values.max()) ** -0.25) @ vectors.T
     for modality, x in features.items():
         expected = (x - means[modality]) @ matrix
         expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-        found = embed_images(fitted, image_processor(), Pictures(train_split, modality), modality, **settings)
+        found = embed_images(fitted, image_processor(), pictures[modality], modality, progress=False)
         assert np.allclose(found.numpy(), expected, atol=1e-4)
 
 
