@@ -51,9 +51,10 @@ class StudyOptions:
     table_only: bool = option(False, "Train nothing: only write table and figure of the results that there are.")
 
 
-def parse_study(description: str) -> StudyOptions:
-    """The options of a study from its command line; `description` heads its help."""
+def parse_study(description: str, **defaults) -> StudyOptions:
+    """The options of a study from its command line; `description` heads its help, `defaults` are the study's own."""
     parser = build_parser((StudyOptions,), description=description)
+    parser.set_defaults(**defaults)
     parser.usage = "python -m benchmarks.accuracy.<study> [--option value ...]"
     (options,) = parser.parse_args_into_dataclasses(look_for_args_file=False)
     return options
