@@ -1,6 +1,7 @@
 """The accuracy studies: baselines, bookkeeping, tables.  python -m pytest tests/test_accuracy_study.py"""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,33 @@ def test_a_row_s_own_options_reach_the_optimizer(run, monkeypatch):
     run_row(Row("slow", build, options={"vision_learning_rate": 0.001}), run)
     run_row(Row("as the recipe", build), run)
     assert rates == [0.001, run.train.vision_learning_rate]
+
+
+def test_peers_read_lines_unless_a_row_says_shaded(run):
+    from benchmarks.accuracy.peers import shaded
+    from benchmarks.accuracy.rows import on_lines
+
+    run = run._replace(model_options=replace(run.model_options, sketch_shade=0.5))
+    build = lambda run: (None, image_processor(sketch_shade=run.model_options.sketch_shade), None)  # noqa: E731
+    assert build(run)[1].sketch_shade == 0.5 and on_lines(build)(run)[1].sketch_shade == 0
+    frozen = lambda run: (None, image_processor(), None)  # noqa: E731
+    assert frozen(run)[1].sketch_shade == 0 and shaded(frozen)(run)[1].sketch_shade == 0.5
+
+
+def test_the_last_step_of_the_recipe_study_is_the_recipe():
+    from benchmarks.accuracy.recipe import LAST, ROWS
+
+    recipe = yaml.safe_load(Path("recipes/sketchy_small.yaml").read_text())
+    (last,) = [row for row in ROWS if row.name == LAST]
+    assert last.options == {name: recipe[name] for name in ("classes_per_batch", "vision_learning_rate")}
+
+
+def test_a_study_has_defaults_of_its_own(monkeypatch):
+    from benchmarks.accuracy.study import parse_study
+
+    monkeypatch.setattr("sys.argv", ["study", "--num_epochs", "3"])
+    options = parse_study("A study.", fold=[4], num_epochs=1)
+    assert (options.fold, options.num_epochs, options.seed) == ([4], 3, [0])
 
 
 def test_mean_and_spread_over_runs():

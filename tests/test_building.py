@@ -316,6 +316,11 @@ def test_each_block_learns_at_a_share_of_the_next_ones_rate(name):
     assert rates[id(model.image_encoder.projection.weight)] == 0.3
 
 
+def test_the_shade_of_the_options_is_the_processor_s():
+    _, shading = build_model(options({"use_text": False}, sketch_shade=0.4), [])
+    assert shading.sketch_shade == 0.4 and inference_processor(shading, options()).sketch_shade == 0.4
+
+
 def test_the_processor_for_inference_is_a_copy_of_another_size():
     trained = processor()
     larger = inference_processor(trained, options(inference_image_size=48))
