@@ -2,13 +2,13 @@
 
 Encoders that learnt on photos see surfaces, and a line drawing has none: of a sketch they see thin dark marks on an endless
 white ground. Shading what the outline encloses gives them figure and ground to see, and costs a sketch nothing: its lines stay
-darker than the shade. `benchmarks/accuracy` has what it is worth, with and without training.
+darker than the shade. `benchmarks/accuracy` has what it is worth.
 """
 
 import numpy as np
 from PIL import Image
 
-SIDE = 128  # pixels; silhouettes are found at this size, in about 2 ms
+SIDE = 128  # pixels; silhouettes are found at this size, whatever the sketch's is
 GAP = 5  # pixels of SIDE: a break in the outline of up to twice this is closed
 
 
