@@ -71,7 +71,8 @@ if uses_text(model_options):
 # --- model
 model, processor = build_model(model_options, [s for sentences in descriptions.values() for s in sentences])
 image_processor = getattr(processor, "image_processor", processor)
-model_options.image_size = image_processor.size["height"]  # a model that is trained on has its own
+model_options.image_size = image_processor.size["height"]  # a model that is trained on has its own, and its own shade
+model_options.sketch_shade = image_processor.sketch_shade
 model.to(accelerator.device)
 if model_options.activation_checkpointing:
     recompute_activations(model)

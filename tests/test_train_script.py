@@ -250,6 +250,7 @@ def test_training_goes_on_from_a_finished_model(tmp_path):
     options = {
         "model": folder,
         "image_size": 224,
+        "sketch_shade": 0.5,
         "learning_rate": 0.0,
         "num_epochs": 1,
         "batches_per_epoch": 1,
@@ -260,4 +261,4 @@ def test_training_goes_on_from_a_finished_model(tmp_path):
     for name, parameter in CAANModel.from_pretrained(folder).named_parameters():
         assert torch.equal(parameter, parameters[name]), name
     card = (tmp_path / "README.md").read_text()
-    assert "| input | 32 x 32 pixels |" in card  # and not the option's 224
+    assert "| input | 32 x 32 pixels |" in card  # not the option's 224, and no shade
