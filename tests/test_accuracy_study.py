@@ -163,14 +163,11 @@ def test_a_row_s_own_options_reach_the_optimizer(run, monkeypatch):
 
 
 def test_peers_read_lines_unless_a_row_says_shaded(run):
-    from benchmarks.accuracy.peers import shaded
     from benchmarks.accuracy.rows import on_lines
 
     run = run._replace(model_options=replace(run.model_options, sketch_shade=0.5))
     build = lambda run: (None, image_processor(sketch_shade=run.model_options.sketch_shade), None)  # noqa: E731
     assert build(run)[1].sketch_shade == 0.5 and on_lines(build)(run)[1].sketch_shade == 0
-    frozen = lambda run: (None, image_processor(), None)  # noqa: E731
-    assert frozen(run)[1].sketch_shade == 0 and shaded(frozen)(run)[1].sketch_shade == 0.5
 
 
 def test_the_last_step_of_the_recipe_study_is_the_recipe():

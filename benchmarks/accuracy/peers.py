@@ -11,7 +11,6 @@ their own show them on shaded sketches. Needs a part of Sketchy and the encoders
 repository.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -39,7 +38,8 @@ CANDIDATES = 100  # photos that the pair scorer compares a sketch with
 def frozen_vit(run: Run) -> tuple:
     """The encoder that everything starts from, as it is."""
     model = frozen_backbone(run.model_options.vision_model)
-    return model, build_image_processor(run.model_options.vision_model, run.model_options.image_size), None
+    options = run.model_options
+    return model, build_image_processor(options.vision_model, options.image_size, options.sketch_shade), None
 
 
 def frozen_efficientnet(run: Run) -> tuple:
@@ -56,18 +56,8 @@ def frozen_efficientnet(run: Run) -> tuple:
     weights = {name: value for name, value in weights.items() if not name.startswith("classifier")}
     model.image_encoder.encoder.timm_model.load_state_dict(weights)  # float16 to float32 on the way
     imagenet = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
-    return model.eval(), CAANImageProcessor(size={"height": 224, "width": 224}, **imagenet), None
-
-
-def shaded(build: Callable) -> Callable:
-    """A frozen row on sketches that are shaded as the recipe says."""
-
-    def build_shaded(run: Run) -> tuple:
-        model, processor, text = build(run)
-        processor.sketch_shade = run.model_options.sketch_shade
-        return model, processor, text
-
-    return build_shaded
+    shade = run.model_options.sketch_shade
+    return model.eval(), CAANImageProcessor(size={"height": 224, "width": 224}, sketch_shade=shade, **imagenet), None
 
 
 def classification(run: Run) -> tuple:
@@ -109,10 +99,10 @@ def pair_scores(model, processor, run: Run) -> dict[str, torch.Tensor]:
 
 
 ROWS = [
-    Row("frozen ViT-S/14 (the start)", frozen_vit, trains=False),
-    Row("frozen ViT-S/14, shaded sketches", shaded(frozen_vit), trains=False),
-    Row("frozen EfficientNet-Lite0", frozen_efficientnet, trains=False),
-    Row("frozen EfficientNet-Lite0, shaded sketches", shaded(frozen_efficientnet), trains=False),
+    Row("frozen ViT-S/14 (the start)", on_lines(frozen_vit), trains=False),
+    Row("frozen ViT-S/14, shaded sketches", frozen_vit, trains=False),
+    Row("frozen EfficientNet-Lite0", on_lines(frozen_efficientnet), trains=False),
+    Row("frozen EfficientNet-Lite0, shaded sketches", frozen_efficientnet, trains=False),
     trained("plain classification", on_lines(classification)),
     trained("classification, shaded sketches", classification),
     trained("class-name prototypes", on_lines(name_prototypes)),
