@@ -52,7 +52,8 @@ def grow(mask: np.ndarray, steps: int) -> np.ndarray:
 def flood(free: np.ndarray) -> np.ndarray:
     """The free pixels that horizontal and vertical steps over free pixels lead to from the upper left corner; (h, w) booleans.
 
-    Whole runs of free pixels are reached at once, along rows and columns in turn: a few sweeps instead of a step a pixel.
+    Whole runs of free pixels are reached at once, along rows and columns in turn: PIL's own flood fill goes pixel by pixel in
+    Python, many times as slowly, and SciPy is not to be had wherever the model is loaded from the Hub.
     """
     reached = np.zeros_like(free)
     reached[0, 0] = free[0, 0]
