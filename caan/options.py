@@ -82,7 +82,9 @@ class TrainOptions:
     warmup_ratio: float = option(0.05, "Share of the steps in which the learning rate rises; then it falls by a cosine.")
     max_grad_norm: float = option(1.0, "Gradients are clipped to this norm; 0 = not.")
     gradient_accumulation_steps: int = option(1, "Batches for one step of the optimizer; triplets never cross batches.")
-    mixed_precision: Literal["no", "bf16", "fp16"] = option("no", "Type of the activations; fp16 needs a GPU.")
+    mixed_precision: Literal["no", "bf16", "fp16", "auto"] = option(
+        "no", "Type of the activations; fp16 needs a GPU; auto: bf16 where this machine multiplies it natively, else no."
+    )
     cpu: bool = option(False, "Train on the CPU although there is a GPU.")
     checkpointing_steps: int = option(0, "Also write a checkpoint every so many steps; 0 = at the end of epochs only.")
     resume_from_checkpoint: str | None = option(None, "A checkpoint folder, or latest: go on where the run was left.")
@@ -96,6 +98,10 @@ class TrainOptions:
         for name in ("num_epochs", "items_per_class", "gradient_accumulation_steps", "eval_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.mixed_precision == "auto":  # at once, so that the card tells what was used
+            from caan.precision import fastest_precision  # loads PyTorch, which --help does without
+
+            self.mixed_precision = fastest_precision(self.cpu)
 
 
 @dataclass

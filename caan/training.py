@@ -18,6 +18,7 @@ from caan.evaluation import Benchmark, evaluate
 from caan.facts import write_facts
 from caan.hub import BackgroundPush, TrainPushOptions
 from caan.options import DataOptions, TrainOptions
+from caan.precision import cpu_multiplies_bf16
 from caan.retrievers import Retriever
 from caan.sampling import ClassBalancedSampler
 from caan.whitening import fit_whitening
@@ -42,11 +43,6 @@ def build_accelerator(options: TrainOptions) -> Accelerator:
         message = "This CPU multiplies bf16 many times more slowly than float32: train with --mixed_precision no."
         warnings.warn(message, stacklevel=2)
     return accelerator
-
-
-def cpu_multiplies_bf16() -> bool:
-    """Whether PyTorch has fast bf16 products here: x86 needs AVX-512. Without it a step was seen to take 18 times as long."""
-    return torch.backends.cpu.get_cpu_capability() not in ("AVX2", "DEFAULT")
 
 
 def build_loader(train_split, image_processor, data: DataOptions, options: TrainOptions, num_processes: int) -> DataLoader:
