@@ -202,6 +202,21 @@ def test_mean_and_spread_over_runs():
     assert gain is None  # a frozen row has no epochs to pair by
 
 
+def test_the_table_says_what_it_was_measured_on(tmp_path):
+    from benchmarks.accuracy.summary import write_table
+
+    frozen = {"row": "frozen", "trained_as": "frozen", "fold": 0, "seed": 0, "epochs": 0, "trained_parameters": 0}
+    frozen |= {"map_all": 0.1, "prec_25": 0.1, "top1": 0.1, "num_queries": 500, "gallery_size": 400}
+    results = [frozen] + [
+        {**frozen, "row": "CAAN", "trained_as": "CAAN", "epochs": 2, "precision": p, "fold": f, "trained_parameters": 3}
+        for p, f in (("bf16", 0), ("no", 1))
+    ]
+    write_table(results, ["frozen", "CAAN"], tmp_path / "peers", "CAAN")
+    said = (tmp_path / "peers.md").read_text().splitlines()[0]
+    assert "(fold, seed): (0, 0), (1, 0); (queries, gallery): (500, 400)" in said
+    assert "trained in bfloat16 and float32" in said
+
+
 def test_the_figure_shows_the_runs_that_all_rows_have():
     runs = {"plain": (0, 1, 2), "CAAN": (2, 0)}
     results = [

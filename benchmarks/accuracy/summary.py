@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)
 
 METRICS = {"map_all": "mAP@all", "prec_25": "Prec@25", "top1": "top-1"}
+PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "#999999"  # told apart by colour-blind readers too
 
 
@@ -58,9 +59,11 @@ def write_table(results: Sequence[dict], order: Sequence[str], path: Path, refer
     table = results_table(summarise(results, order, reference), digits=1)
     runs = sorted({(r["fold"], r["seed"]) for r in results})
     sizes = sorted({(r["num_queries"], r["gallery_size"]) for r in results})
+    precisions = sorted({PRECISIONS.get(r["precision"], r["precision"]) for r in results if "precision" in r})
     said = (
         f"Fold-unseen classes of Sketchy; (fold, seed): {', '.join(map(str, runs))}; "
-        f"(queries, gallery): {', '.join(map(str, sizes))}; micro mean over queries; ± standard deviation over runs."
+        f"(queries, gallery): {', '.join(map(str, sizes))}; micro mean over queries; ± standard deviation over runs; "
+        f"trained in {' and '.join(precisions)}, judged in float32."
     )
     path.with_suffix(".md").write_text(f"{said}\n\n{table}\n")
     print(f"{said}\n\n{table}")
