@@ -215,6 +215,8 @@ def test_the_table_says_what_it_was_measured_on(tmp_path):
     said = (tmp_path / "peers.md").read_text().splitlines()[0]
     assert "(fold, seed): (0, 0), (1, 0); (queries, gallery): (500, 400)" in said
     assert "trained in bfloat16 and float32" in said
+    write_table([frozen], ["frozen"], tmp_path / "frozen", "CAAN")
+    assert (tmp_path / "frozen.md").read_text().splitlines()[0].endswith("over runs; judged in float32.")
 
 
 def test_the_figure_shows_the_runs_that_all_rows_have():

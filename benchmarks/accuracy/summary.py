@@ -60,10 +60,11 @@ def write_table(results: Sequence[dict], order: Sequence[str], path: Path, refer
     runs = sorted({(r["fold"], r["seed"]) for r in results})
     sizes = sorted({(r["num_queries"], r["gallery_size"]) for r in results})
     precisions = sorted({PRECISIONS.get(r["precision"], r["precision"]) for r in results if "precision" in r})
+    trained = f"trained in {' and '.join(precisions)}, " if precisions else ""  # frozen rows alone were not
     said = (
         f"Fold-unseen classes of Sketchy; (fold, seed): {', '.join(map(str, runs))}; "
         f"(queries, gallery): {', '.join(map(str, sizes))}; micro mean over queries; ± standard deviation over runs; "
-        f"trained in {' and '.join(precisions)}, judged in float32."
+        f"{trained}judged in float32."
     )
     path.with_suffix(".md").write_text(f"{said}\n\n{table}\n")
     print(f"{said}\n\n{table}")
