@@ -12,14 +12,15 @@ from pathlib import Path
 
 import torch
 
-from caan.building import build_model
-from caan.data import load_splits
-from caan.evaluation import embed_benchmark, make_benchmark, write_results
-from caan.metrics import retrieval_metrics
+from caan.data.benchmark import make_benchmark
+from caan.data.pictures import load_splits
+from caan.data.text import collect_descriptions
+from caan.evaluation.evaluate import embed_benchmark, write_results
+from caan.evaluation.metrics import retrieval_metrics
+from caan.evaluation.report import results_table
+from caan.evaluation.retrievers import PIXELS, Retriever, load_retriever
 from caan.options import DataOptions, ModelOptions, TrainOptions, parse_options
-from caan.report import results_table
-from caan.retrievers import PIXELS, Retriever, load_retriever
-from caan.text import collect_descriptions
+from caan.training.building import build_model
 
 RECIPE = "recipes/openmoji.yaml"
 ROOT = Path(__file__).parent

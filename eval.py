@@ -14,14 +14,15 @@ from pathlib import Path
 
 import torch
 
-from caan.card import carded_folders, update_card
-from caan.data import load_splits
+from caan.data.benchmark import make_benchmark
+from caan.data.pictures import load_splits
 from caan.errors import explain_errors
-from caan.evaluation import embed_benchmark, make_benchmark, results_markdown, retrieval_picture, write_results
-from caan.metrics import retrieval_metrics
+from caan.evaluation.evaluate import embed_benchmark, results_markdown, retrieval_picture, write_results
+from caan.evaluation.metrics import retrieval_metrics
+from caan.evaluation.reranking import rerank
+from caan.evaluation.retrievers import load_retriever
+from caan.hub.card import carded_folders, update_card
 from caan.options import EvalOptions, parse_options
-from caan.reranking import rerank
-from caan.retrievers import load_retriever
 
 # --- options and data
 explain_errors()

@@ -9,33 +9,369 @@ positive from the negative. The losses also act before alignment (`loss_on="both
 """
 
 import copy
+import inspect
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
-from transformers.utils.generic import can_return_tuple
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils.generic import ModelOutput, can_return_tuple
 
 try:  # as a module of the Hub repository
-    from .alignment_caan import CrossModalAlignment, RelationNetwork
     from .configuration_caan import INSTALLED, CAANConfig
-    from .embedding_caan import embed_images  # for the pipeline: older transformers copy no imports of imports
-    from .encoders_caan import VisionTower, VisualTokens, build_encoder, copy_weights, encoder_width, join, load_encoder, select
     from .losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
-    from .output_caan import CAANOutput
     from .pipeline_caan import SketchRetrievalPipeline  # not used here: what is imported travels with the weights
-    from .whitening_caan import Whitening
-except ImportError:  # as installed modules
-    from alignment_caan import CrossModalAlignment, RelationNetwork
-    from configuration_caan import INSTALLED, CAANConfig
-    from embedding_caan import embed_images
-    from encoders_caan import VisionTower, VisualTokens, build_encoder, copy_weights, encoder_width, join, load_encoder, select
+except ImportError:
+    if __package__:
+        raise
+    from configuration_caan import INSTALLED, CAANConfig  # as installed modules
     from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
-    from output_caan import CAANOutput
     from pipeline_caan import SketchRetrievalPipeline
-    from whitening_caan import Whitening
 
 TEXT_MODULES = ("text_encoder", "text_projection", "sketch_alignment", "image_alignment")
+CLASS_TOKEN_NAMES = ("cls_token", "class_embedding", "class_token")
+KINDS = {  # what an encoder reads, and which ones do
+    "vision": ("pixel_values", "a ViT-like or CNN config (ViTConfig, CLIPVisionConfig, ...) or, for timm, TimmWrapperConfig"),
+    "text": ("input_ids", "the config of a text encoder (BertConfig, CLIPTextConfig, ...)"),
+}
+
+
+# --------------------------------------------------------------------------------------------------------- feature extraction
+
+
+class VisualTokens(NamedTuple):
+    """Tokens of a batch of images in the common space."""
+
+    global_token: torch.Tensor  # (batch, hidden_size)
+    local_tokens: torch.Tensor  # (batch, height * width, hidden_size)
+    grid: tuple[int, int]  # height and width of the token grid
+
+
+def join(tokens: VisualTokens) -> torch.Tensor:
+    """Global and local tokens as one sequence (batch, 1 + tokens, hidden_size)."""
+    return torch.cat([tokens.global_token[:, None], tokens.local_tokens], dim=1)
+
+
+def select(tokens: VisualTokens, rows: torch.Tensor) -> VisualTokens:
+    """The tokens of some rows of the batch."""
+    return VisualTokens(tokens.global_token[rows], tokens.local_tokens[rows], tokens.grid)
+
+
+def build_encoder(config):
+    """A bare encoder with random weights from a transformers config, without the pooling head that nothing here would use.
+
+    Its dtype is torch's default and not the config's, which for a half-precision checkpoint would leave one half of the
+    model in float16 and the other in float32.
+    """
+    dtype = torch.get_default_dtype()
+    try:
+        return AutoModel.from_config(config, add_pooling_layer=False, dtype=dtype)
+    except TypeError:  # the architecture has no such switch
+        return AutoModel.from_config(config, dtype=dtype)
+
+
+def load_encoder(name):
+    """The encoder at a Hub id or folder in float32, whatever its weights are stored in, and the set of weights that lack."""
+    encoder, report = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+    return encoder, report["missing_keys"]
+
+
+def copy_weights(source, target, missing):
+    """Fills `target`, which may lack the source's head. Raises ValueError where a weight it needs is `missing`."""
+    lacking = sorted(missing & target.state_dict().keys())
+    if lacking:
+        raise ValueError(f"{source.name_or_path} lacks {len(lacking)} of the encoder's weights: {', '.join(lacking[:3])}.")
+    target.load_state_dict(source.state_dict(), strict=False)
+
+
+def encoder_width(encoder, kind: str = "vision") -> int:
+    """Channels of the last hidden state of a "vision" or "text" encoder.
+
+    Raises:
+        ValueError: naming the architecture, where it does not tell its width or is no encoder of that kind.
+    """
+    if hasattr(encoder, "timm_model"):
+        return encoder.timm_model.num_features
+    config = encoder.config
+    width = getattr(config, "hidden_size", None) or (getattr(config, "hidden_sizes", None) or [None])[-1]
+    input_name, cure = KINDS[kind]
+    if width is None or encoder.main_input_name != input_name or config.is_encoder_decoder:
+        raise ValueError(f"A {type(config).__name__} ({config.model_type}) is no {kind} encoder that CAAN knows. Use {cure}.")
+    return width
+
+
+def count_prefix_tokens(encoder) -> tuple[int, bool]:
+    """Tokens before the local ones (class token, registers, distillation token), and whether the first is a class token."""
+    names = {name.rsplit(".", 1)[-1] for name, _ in encoder.named_parameters()}
+    has_class_token = any(name in names for name in CLASS_TOKEN_NAMES)
+    if hasattr(encoder, "timm_model"):
+        return getattr(encoder.timm_model, "num_prefix_tokens", int(has_class_token)), has_class_token
+    registers = getattr(encoder.config, "num_register_tokens", 0)
+    return has_class_token + registers + ("distillation_token" in names), has_class_token
+
+
+def token_grid(num_tokens: int, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of `num_tokens` tokens: the grid that some patch size cuts out of a height x width image.
+
+    Sides that are no multiple of the patch are cut off or padded, so rows / columns need not be height / width. Either way
+    both counts grow as the patch shrinks, so that no two grids of one image have the same number of tokens.
+
+    Raises:
+        ValueError: no patch size gives that many tokens.
+    """
+    for rows in (n for n in range(1, num_tokens + 1) if num_tokens % n == 0):
+        columns = num_tokens // rows
+        if max(height / (rows + 1), width / (columns + 1)) < min(height / rows, width / columns):  # cut off
+            return rows, columns
+        above = (height / (rows - 1) if rows > 1 else inf, width / (columns - 1) if columns > 1 else inf)
+        if max(height / rows, width / columns) < min(above):  # padded
+            return rows, columns
+    raise ValueError(f"{num_tokens} local tokens do not form a grid over a {height}x{width} image.")
+
+
+class VisionTower(nn.Module):
+    """A vision backbone and the linear projection of its tokens to the common space.
+
+    `pixel_values` (batch, 3, height, width) -> `VisualTokens`. The global token is the class token or, without one or with
+    `pooling="mean"`, the mean of the local tokens.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.encoder = build_encoder(config.vision_config)
+        self.projection = nn.Linear(encoder_width(self.encoder), config.hidden_size)
+        self.num_prefix_tokens, has_class_token = count_prefix_tokens(self.encoder)
+        self.use_class_token = config.pooling == "token" and has_class_token
+        self.channels_last = getattr(getattr(self.encoder, "timm_model", None), "output_fmt", "NCHW") == "NHWC"
+        self.can_interpolate = "interpolate_pos_encoding" in inspect.signature(self.encoder.forward).parameters
+
+    def forward(self, pixel_values) -> VisualTokens:
+        pixel_values = pixel_values.to(self.encoder.dtype)  # some encoders cast, others refuse
+        features = self.encoder(pixel_values, **self._position_options(pixel_values)).last_hidden_state
+        if features.ndim == 4:  # feature map, (batch, c, h, w) or (batch, h, w, c)
+            if self.channels_last:
+                features = features.permute(0, 3, 1, 2)
+            grid = tuple(features.shape[-2:])
+            features = features.flatten(2).transpose(1, 2)  # (batch, h * w, c)
+        else:
+            grid = token_grid(features.shape[1] - self.num_prefix_tokens, *pixel_values.shape[-2:])
+        tokens = self.projection(features)
+        prefix, local_tokens = tokens.split([tokens.shape[1] - grid[0] * grid[1], grid[0] * grid[1]], dim=1)
+        return VisualTokens(prefix[:, 0] if self.use_class_token else local_tokens.mean(dim=1), local_tokens, grid)
+
+    def warm_start(self, source, missing) -> None:
+        """Starts from the weights of `source`; the projection keeps its features where the widths agree."""
+        copy_weights(source, self.encoder, missing)
+        if self.projection.in_features == self.projection.out_features:
+            nn.init.eye_(self.projection.weight)
+            nn.init.zeros_(self.projection.bias)
+
+    def _position_options(self, pixel_values) -> dict:
+        """ViT and its kin refuse a size other than the trained one unless told to interpolate their positions."""
+        trained = getattr(self.encoder.config, "image_size", None)
+        trained = (trained, trained) if isinstance(trained, int) else trained
+        differs = trained is not None and tuple(pixel_values.shape[-2:]) != tuple(trained)
+        return {"interpolate_pos_encoding": True} if self.can_interpolate and differs else {}
+
+
+# ------------------------------------------------------------------------------------------------------ cross-modal alignment
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of one modality's tokens over the other's.
+
+    The paper names cross-attention text-sketch and text-image and not its equations. Query and value from one side with the
+    key from the other, as in ZSE-SBIR, needs equal token counts, which text and image do not have.
+    """
+
+    def __init__(self, hidden_size: int, num_heads: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.query = nn.Linear(hidden_size, hidden_size)
+        self.key = nn.Linear(hidden_size, hidden_size)
+        self.value = nn.Linear(hidden_size, hidden_size)
+        self.output = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, tokens, context, context_mask=None, output_attentions=False):
+        """tokens (batch, n, d), context (batch, m, d), context_mask (batch, m), True = real -> (batch, n, d), weights."""
+        query, key, value = (
+            layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (batch, heads, n or m, d / heads)
+            for layer, x in ((self.query, tokens), (self.key, context), (self.value, context))
+        )
+        mask = None if context_mask is None else context_mask[:, None, None, :]
+        weights = None
+        if output_attentions:  # sdpa does not give its weights away
+            scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+            if mask is not None:
+                scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+            weights = scores.softmax(dim=-1)  # (batch, heads, n, m)
+            attended = weights @ value
+        else:
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.output(attended.transpose(1, 2).flatten(2)), weights
+
+
+class FeedForward(nn.Sequential):
+    """Pre-norm two-layer perceptron."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int):
+        super().__init__(
+            nn.LayerNorm(hidden_size),
+            nn.Linear(hidden_size, intermediate_size),
+            nn.GELU(),
+            nn.Linear(intermediate_size, hidden_size),
+        )
+
+
+class AlignmentBlock(GradientCheckpointingLayer):
+    """One bidirectional exchange: visual tokens attend to the description and the description to the visual tokens.
+
+    Both directions read the same old tokens, so that neither side is privileged.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        size = config.hidden_size
+        self.visual_norm, self.text_norm = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.visual_attention = CrossAttention(size, config.num_attention_heads)
+        self.text_attention = CrossAttention(size, config.num_attention_heads)
+        self.visual_feed_forward = FeedForward(size, config.intermediate_size)
+        self.text_feed_forward = FeedForward(size, config.intermediate_size)
+        self.dropout = nn.Dropout(config.alignment_dropout)
+
+    def forward(self, visual, text, text_mask, output_attentions=False):
+        """visual (batch, 1 + n, d), text (batch, m, d), text_mask (batch, m) -> both updated, visual's attention weights."""
+        visual_in, text_in = self.visual_norm(visual), self.text_norm(text)
+        update, weights = self.visual_attention(visual_in, text_in, text_mask, output_attentions)
+        visual = visual + self.dropout(update)
+        text = text + self.dropout(self.text_attention(text_in, visual_in)[0])
+        visual = visual + self.dropout(self.visual_feed_forward(visual))
+        text = text + self.dropout(self.text_feed_forward(text))
+        return visual, text, weights
+
+
+class CrossModalAlignment(nn.Module):
+    """`num_alignment_layers` exchanges between the tokens of one visual modality and those of a description.
+
+    The aligned global token is the visual one plus the mean of what the words found in the picture: the change of the text
+    tokens, not the text itself, which would be the same for every picture read with that text.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.blocks = nn.ModuleList(AlignmentBlock(config) for _ in range(config.num_alignment_layers))
+
+    def forward(self, visual, text, text_mask, output_attentions=False):
+        """visual (batch, 1 + n, d), text (batch, m, d), text_mask (batch, m), True = real token.
+
+        Returns the aligned tokens (batch, 1 + n, d) and, on request, a tuple with each block's attention of the visual tokens
+        over the description, (batch, heads, 1 + n, m). A row whose mask is all False (text dropped) comes back unchanged.
+        """
+        has_text = text_mask.any(dim=1)
+        # A softmax over nothing is NaN, and NaN survives torch.where in the backward pass: such rows see one dummy token.
+        mask = text_mask | ~has_text[:, None]
+        aligned, words, attentions = visual, text, []
+        for block in self.blocks:
+            aligned, words, weights = block(aligned, words, mask, output_attentions)
+            attentions.append(weights)
+        share = mask.to(text.dtype)[..., None] / mask.sum(dim=1)[:, None, None]
+        found = ((words - text) * share).sum(dim=1, keepdim=True)  # (batch, 1, d)
+        aligned = torch.cat([aligned[:, :1] + found, aligned[:, 1:]], dim=1)
+        aligned = torch.where(has_text[:, None, None], aligned, visual)
+        return aligned, tuple(attentions) if output_attentions else None
+
+
+class RelationNetwork(nn.Module):
+    """Scores a sketch and a photo from the cosine similarities of all pairs of their local tokens (L_rn's network).
+
+    As in ZSE-SBIR the tokens are reduced to a small grid and the flattened similarity matrix goes through a perceptron; here
+    the reduction is average pooling over the true grid and a linear layer, which any encoder and resolution can feed.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.side = round(config.num_relation_tokens**0.5)
+        hidden = config.relation_hidden_size
+        self.reduction = nn.Linear(config.hidden_size, config.hidden_size)
+        self.scorer = nn.Sequential(
+            nn.Linear(config.num_relation_tokens**2, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, max(hidden // 4, 1)),
+            nn.ReLU(),
+            nn.Linear(max(hidden // 4, 1), 1),
+        )
+
+    def reduce(self, local_tokens, grid):
+        """local tokens (batch, h * w, d) on grid (h, w) -> unit vectors (batch, num_relation_tokens, d)."""
+        tokens = local_tokens.transpose(1, 2).unflatten(2, grid)
+        if grid != (self.side, self.side):
+            tokens = F.adaptive_avg_pool2d(tokens, self.side)
+        return F.normalize(self.reduction(tokens.flatten(2).transpose(1, 2)), dim=-1)
+
+    def forward(self, sketch_tokens, image_tokens):
+        """Reduced tokens (..., r, d) of sketches and photos, broadcast over the leading axes -> scores (...) in (0, 1)."""
+        similarity = sketch_tokens @ image_tokens.transpose(-1, -2)  # (..., r, r)
+        return self.scorer(similarity.flatten(-2)).squeeze(-1).float().sigmoid()
+
+
+# ------------------------------------------------------------------------------------------------------------------ whitening
+
+
+class Whitening(nn.Module):
+    """(batch, size) features of one modality -> unit vectors (batch, size). Until it is fitted it only normalises.
+
+    After Hatch et al., "Within-class covariance normalization" (2006): each modality's mean is taken off, and directions weigh
+    the less the more they vary within classes, by statistics of the training pictures alone. It is fitted once, after training
+    (`caan.training.whitening`), and takes no part in the losses. Not of the paper.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))  # of unit vectors
+        self.register_buffer("matrix", torch.eye(size))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return F.normalize((F.normalize(features, dim=-1) - self.mean) @ self.matrix, dim=-1)
+
+    def set(self, mean: torch.Tensor, matrix: torch.Tensor) -> None:
+        """New statistics: `mean` (size,), `matrix` (size, size)."""
+        self.mean.copy_(mean)
+        self.matrix.copy_(matrix)
+
+
+# ----------------------------------------------------------------------------------------------------------- output and model
+
+
+@dataclass
+class CAANOutput(ModelOutput):
+    """
+    Args:
+        loss (`torch.Tensor`): Weighted sum of the parts below, given when `labels` were.
+        loss_tri, loss_rn, loss_con, loss_text (`torch.Tensor`): The parts, unweighted; the last two only where their lambda is
+            above 0.
+        last_hidden_state (`torch.Tensor` of shape `(batch, 1 + tokens, hidden_size)`): Global and local tokens of the photos.
+        pooler_output (`torch.Tensor` of shape `(batch, hidden_size)`): The same as `image_embeds`.
+        image_embeds, sketch_embeds (`torch.Tensor` of shape `(batch, hidden_size)`): Unit vectors before alignment, the ones
+            that retrieval compares.
+        sketch_text_attentions, image_text_attentions (tuple of `torch.Tensor`): One `(batch, heads, 1 + tokens, text tokens)`
+            a block; photos read their own class's description here. With `output_attentions=True`.
+    """
+
+    loss: torch.Tensor | None = None
+    loss_tri: torch.Tensor | None = None
+    loss_rn: torch.Tensor | None = None
+    loss_con: torch.Tensor | None = None
+    loss_text: torch.Tensor | None = None
+    last_hidden_state: torch.Tensor | None = None
+    pooler_output: torch.Tensor | None = None
+    image_embeds: torch.Tensor | None = None
+    sketch_embeds: torch.Tensor | None = None
+    sketch_text_attentions: tuple[torch.Tensor, ...] | None = None
+    image_text_attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class CAANModel(PreTrainedModel):
@@ -280,4 +616,4 @@ CAANModel.register_for_auto_class("AutoModel")
 if INSTALLED:
     AutoModel.register(CAANConfig, CAANModel, exist_ok=True)
 
-__all__ = ["CAANConfig", "CAANModel", "CAANOutput", "SketchRetrievalPipeline", "embed_images"]
+__all__ = ["CAANConfig", "CAANModel", "CAANOutput", "SketchRetrievalPipeline"]

@@ -2,7 +2,7 @@
 
     nox -l                                   # the sessions, a line each
     nox -s oldest                            # one of them
-    nox -s between -- tests/test_push.py -x  # the same, with arguments for pytest
+    nox -s between -- tests/hub/test_push.py -x  # the same, with arguments for pytest
 
 What is pinned stands in tests/versions/, and pip resolves the rest. tests/test_versions.py holds these files, the lower bounds
 in setup.cfg and the table in the README together, and looks in every session whether the pins are what is installed.
@@ -21,17 +21,17 @@ PINS = Path("tests/versions")
 LIBRARIES = ("transformers", "datasets", "accelerate", "evaluate", "huggingface_hub")
 LIBRARY_TESTS = (
     "tests/test_versions.py",
-    "tests/test_configuration.py",
-    "tests/test_dataset_load.py",
-    "tests/test_evaluate_module.py",
-    "tests/test_fake_hub.py",
-    "tests/test_folder_builder.py",
-    "tests/test_hub_set.py",
-    "tests/test_modeling_checkpoints.py",
-    "tests/test_modeling_text.py",
-    "tests/test_pipeline.py",
-    "tests/test_push.py",
-    "tests/test_sampling.py",
+    "tests/hub_set/test_configuration.py",
+    "tests/dataset_scripts/test_dataset_load.py",
+    "tests/evaluation/test_evaluate_module.py",
+    "tests/hub/test_fake_hub.py",
+    "tests/dataset_scripts/test_folder_builder.py",
+    "tests/hub_set/test_hub_set.py",
+    "tests/hub_set/test_modeling_checkpoints.py",
+    "tests/hub_set/test_modeling_text.py",
+    "tests/hub_set/test_pipeline.py",
+    "tests/hub/test_push.py",
+    "tests/data/test_sampling.py",
 )
 
 nox.options.default_venv_backend = "uv|virtualenv"

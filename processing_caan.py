@@ -19,10 +19,12 @@ from transformers.utils import cached_file
 
 try:  # as a module of the Hub repository
     from .configuration_caan import INSTALLED, CAANConfig
-    from .silhouette_caan import shade_silhouette
-except ImportError:  # as an installed module
-    from configuration_caan import INSTALLED, CAANConfig
-    from silhouette_caan import shade_silhouette
+    from .ink_caan import crop_to_ink, shade_silhouette
+except ImportError:
+    if __package__:
+        raise
+    from configuration_caan import INSTALLED, CAANConfig  # as an installed module
+    from ink_caan import crop_to_ink, shade_silhouette
 
 MODALITIES = ("sketch", "photo")
 
@@ -99,34 +101,6 @@ def flatten_image(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
-
-
-def crop_to_ink(image: Image.Image, threshold: float, padding: float) -> Image.Image:
-    """An RGB sketch cropped to its ink and padded to a white square.
-
-    Args:
-        threshold: a pixel is ink where its distance from the ground is above this share of the full range. The ground is
-            white, or black where most of the border is dark (then the sketch is inverted first).
-        padding: margin kept around the ink, as a share of its longer side.
-
-    Raises:
-        ValueError: there is no ink.
-    """
-    gray = np.asarray(image.convert("L"))
-    border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
-    if np.median(border) < 128:
-        image, gray = ImageOps.invert(image), 255 - gray
-    ink = gray < 255 * (1 - threshold)
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if not len(rows):
-        raise ValueError("the sketch has no ink: it is blank")
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    side = max(bottom - top, right - left)
-    side = int(side + 2 * round(padding * side))
-    square = Image.new("RGB", (side, side), "white")
-    cropped = image.crop((int(left), int(top), int(right), int(bottom)))
-    square.paste(cropped, ((side - cropped.width) // 2, (side - cropped.height) // 2))
-    return square
 
 
 class CAANImagesKwargs(ImagesKwargs, total=False):

@@ -16,18 +16,26 @@ from pathlib import Path
 from accelerate.utils import set_seed
 from tqdm.auto import tqdm
 
-from caan.building import build_model, build_optimizer, build_schedule, inference_processor, uses_text
-from caan.card import write_card
-from caan.checkpoint import TrainerState, latest_checkpoint, load_checkpoint, publish_files, require_fresh, save_checkpoint
-from caan.data import load_splits
+from caan.data.benchmark import make_benchmark
+from caan.data.pictures import load_splits
+from caan.data.processors import inference_processor
+from caan.data.text import DescriptionSource, collect_descriptions, tokenize_descriptions
 from caan.errors import explain_errors
-from caan.evaluation import make_benchmark
-from caan.facts import training_facts, write_facts
-from caan.hub import TrainPushOptions
+from caan.evaluation.facts import training_facts, write_facts
+from caan.hub.card import write_card
+from caan.hub.push import push_finished
+from caan.hub.upload import TrainPushOptions
 from caan.options import DataOptions, ModelOptions, TrainOptions, parse_options
-from caan.push import push_finished
-from caan.text import DescriptionSource, collect_descriptions, tokenize_descriptions
-from caan.training import (
+from caan.training.building import build_model, uses_text
+from caan.training.checkpoints import (
+    TrainerState,
+    latest_checkpoint,
+    load_checkpoint,
+    publish_files,
+    require_fresh,
+    save_checkpoint,
+)
+from caan.training.loop import (
     build_accelerator,
     build_loader,
     epoch_batches,
@@ -41,6 +49,7 @@ from caan.training import (
     validate,
     whiten,
 )
+from caan.training.optimizer import build_optimizer, build_schedule
 from dataset_scripts import read_descriptions
 
 # --- options
@@ -83,7 +92,7 @@ if model.config.use_text:
 
 # --- optimisation
 loader = build_loader(train_split, image_processor, data_options, options, accelerator.num_processes)
-processor = inference_processor(processor, model_options)  # from here on: for validation and for the finished model
+processor = inference_processor(processor, model_options.inference_image_size)
 image_processor = getattr(processor, "image_processor", processor)
 optimizer = build_optimizer(model, options)
 model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
@@ -105,7 +114,7 @@ if options.resume_from_checkpoint:
 # --- loop
 facts = None
 if accelerator.is_main_process:
-    facts = training_facts(train_split, model_options, data_options, options, hub_options, accelerator)
+    facts = training_facts(train_split, model_options, data_options, options, hub_options, accelerator, text is not None)
 benchmark = None if data_options.train_on_validation else make_benchmark(splits, "validation")
 bar = tqdm(
     total=steps_per_epoch * options.num_epochs, initial=state.step, desc="training", disable=not accelerator.is_main_process

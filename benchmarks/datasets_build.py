@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from transformers import HfArgumentParser
 
 import dataset_scripts
-from dataset_scripts._splits import read_split
+from dataset_scripts.core.splits import read_split
 from dataset_scripts.sketchy import SKETCHY
 
 RESULT = Path(__file__).parent / "results" / "datasets_build.json"

@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 from transformers import HfArgumentParser
 
-from caan.building import build_image_processor
-from caan.export import ExportOptions, export, load_exported
-from caan.facts import public_command
-from caan.report import results_table
+from caan.data.processors import build_image_processor
+from caan.data.provenance import public_command
+from caan.evaluation.report import results_table
+from caan.export.command import ExportOptions, export, load_exported
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor
 

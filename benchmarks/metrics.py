@@ -22,8 +22,8 @@ from pathlib import Path
 
 import torch
 
-from caan.metrics import CHUNK_SCORES, retrieval_metrics
-from caan.report import results_table
+from caan.evaluation.metrics import CHUNK_SCORES, retrieval_metrics
+from caan.evaluation.report import results_table
 
 # name: queries measured, queries in all, gallery size, classes
 SIZES = {"TU-Berlin": (2_400, 2_400, 27_989, 30), "QuickDraw": (2_000, 92_291, 54_151, 30)}
@@ -73,7 +73,7 @@ def torchmetrics(data: Data) -> None:
 
 METHODS: dict[str, tuple[Callable[[Data], None], str | None]] = {
     "product and sort": (product_and_sort, None),
-    "caan.metrics, all metrics": (ours, None),
+    "caan.evaluation.metrics, all metrics": (ours, None),
     "scikit-learn, mAP@all": (scikit_learn, "sklearn"),
     "torchmetrics, mAP@all": (torchmetrics, "torchmetrics"),
 }
@@ -119,7 +119,7 @@ def measure(size: str, device: str, repeats: int) -> list[dict]:
         with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as fresh:
             memory = fresh.submit(peak_memory, name, size, device).result()
         rows.append({"size": size, "method": name, "ratio": best[name] / best["product and sort"], "memory_mib": round(memory)})
-    whole = best["caan.metrics, all metrics"] * SIZES[size][1]
+    whole = best["caan.evaluation.metrics, all metrics"] * SIZES[size][1]
     print(f"{size}: {whole:,.0f} s for all {SIZES[size][1]:,} queries, in the state this machine is in now")
     return rows
 

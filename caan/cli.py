@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # name: (module, what it does)
 COMMANDS = {
     "describe": ("caan.descriptions.command", "write descriptions of classes with a language model"),
-    "export": ("caan.export", "write the towers as ONNX or torch.export files, checked and scored"),
-    "push": ("caan.push", "publish a finished model on the Hub"),
+    "export": ("caan.export.command", "write the towers as ONNX or torch.export files, checked and scored"),
+    "push": ("caan.hub.push", "publish a finished model on the Hub"),
 }
 
 Options = TypeVar("Options")

@@ -99,7 +99,7 @@ class TrainOptions:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.mixed_precision == "auto":  # at once, so that the card tells what was used
-            from caan.precision import fastest_precision  # loads PyTorch, which --help does without
+            from caan.training.precision import fastest_precision  # loads PyTorch, which --help does without
 
             self.mixed_precision = fastest_precision(self.cpu)
 

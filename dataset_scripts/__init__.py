@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import datasets
 
-from dataset_scripts._descriptions import read_descriptions
+from dataset_scripts.core.descriptions import read_descriptions
 
 __all__ = ["BUILDERS", "load", "load_descriptions", "read_descriptions"]
 

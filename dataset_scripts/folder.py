@@ -18,11 +18,11 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 
-from dataset_scripts._benchmark import ZeroShotBuilder, ZeroShotConfig
-from dataset_scripts._descriptions import read_descriptions
-from dataset_scripts._layouts import Benchmark, Source
-from dataset_scripts._scan import no_data_message
-from dataset_scripts._splits import ZeroShotSplit, first_by_hash
+from dataset_scripts.core.builder import ZeroShotBuilder, ZeroShotConfig
+from dataset_scripts.core.descriptions import read_descriptions
+from dataset_scripts.core.layouts import Benchmark, Source
+from dataset_scripts.core.scan import no_data_message
+from dataset_scripts.core.splits import ZeroShotSplit, first_by_hash
 
 UNSEEN_SHARE = 0.2
 
@@ -106,6 +106,6 @@ class Folder(ZeroShotBuilder):
 
 
 if __name__ == "__main__":
-    from dataset_scripts._cli import main
+    from dataset_scripts.core.cli import main
 
     main(Folder)

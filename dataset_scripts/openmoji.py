@@ -8,7 +8,7 @@
     python -m dataset_scripts.openmoji  # drawings by split and artist
 
 A class is a thing ("guitar"); its sketches are line drawings by three to five artists, its photos OpenMoji's colour drawing
-and the same without its lines (the "fill"). The artists, packages and licences are in `_icons.py`.
+and the same without its lines (the "fill"). The artists, packages and licences are in `core/icons.py`.
 
 Decided here:
 
@@ -40,15 +40,15 @@ from typing import NamedTuple
 
 import datasets
 
-from dataset_scripts._icons import ARTISTS, SIZE, package_versions, render, require_packages
-from dataset_scripts._splits import SPLITS, ZeroShotSplit, first_by_hash, read_split
+from dataset_scripts.core.icons import ARTISTS, SIZE, package_versions, render, require_packages
+from dataset_scripts.core.splits import SPLITS, ZeroShotSplit, first_by_hash, read_split
 
 VERSION = datasets.Version("1.0.0")
 LICENSE = "OpenMoji: CC BY-SA 4.0. Noto Emoji: OFL 1.1. Lucide: ISC. Phosphor: MIT. Tabler Icons: MIT."
 
 
 class Drawing(NamedTuple):
-    """One picture of the data set: `label` as drawn by `artist`, whose pack calls it `name`; `part` as in `_icons.render`."""
+    """One picture of the data set: `label` as drawn by `artist`, whose pack calls it `name`; `part` as in `icons.render`."""
 
     label: str
     artist: str
@@ -73,7 +73,7 @@ def _package_file(name: str):
 def read_drawings() -> dict[str, list[Drawing]]:
     """Drawings of each class, from ``openmoji_classes.csv``: line drawings, colour drawings, fills."""
     drawings = {}
-    for row in csv.DictReader(_package_file("openmoji_classes.csv").read_text(encoding="utf-8").splitlines()):
+    for row in csv.DictReader(_package_file("core/openmoji_classes.csv").read_text(encoding="utf-8").splitlines()):
         label = row["class"]
         drawings[label] = [Drawing(label, artist, name) for artist in ARTISTS for name in row[artist].split()]
         for column, part in (("openmoji", "color"), ("openmoji_fill", "fill")):
@@ -136,7 +136,7 @@ class OpenMojiConfig(datasets.BuilderConfig):
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         """Adds the fingerprint of everything the rows come from to the cache key."""
-        table = _package_file("openmoji_classes.csv").read_bytes()
+        table = _package_file("core/openmoji_classes.csv").read_bytes()
         sources = (table, self.split.seen, self.split.unseen, self.descriptions, package_versions(), SIZE)
         fingerprint = hashlib.blake2b(repr(sources).encode(), digest_size=16).hexdigest()
         return super().create_config_id({**config_kwargs, "fingerprint": fingerprint}, custom_features=custom_features)

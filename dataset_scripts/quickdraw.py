@@ -14,8 +14,8 @@ are unseen classes of Sketchy's 104_21 too. The archives write some classes with
 held out by rule.
 """
 
-from dataset_scripts._benchmark import ZeroShotBuilder, ZeroShotConfig
-from dataset_scripts._layouts import Benchmark, Source
+from dataset_scripts.core.builder import ZeroShotBuilder, ZeroShotConfig
+from dataset_scripts.core.layouts import Benchmark, Source
 
 QUICKDRAW = Benchmark(
     name="quickdraw",
@@ -52,6 +52,6 @@ class QuickDraw(ZeroShotBuilder):
 
 
 if __name__ == "__main__":
-    from dataset_scripts._cli import main
+    from dataset_scripts.core.cli import main
 
     main(QuickDraw)

@@ -16,15 +16,15 @@ Configs:
 - ``100_25_sempcyc``: 25 unseen classes of sem-pcyc. The two lists of 25 share four classes; results on them do not
   compare.
 - ``fold_0`` ... ``fold_4``: 84 seen and 20 unseen classes, all of them seen ones of ``104_21``, to choose recipes without a
-  look at the real unseen ones (`caan.protocol`; ours).
+  look at the real unseen ones (`dataset_scripts.core.folds`; ours).
 
 The published gallery lists the 12,500 original photos twice, once as such and once among the extended photos, under
 the same names. One copy is read by default, the extended one; ``duplicates=True`` with ``validation_photos=0`` gives
 the published row counts (85,502 photos).
 """
 
-from dataset_scripts._benchmark import ZeroShotBuilder, ZeroShotConfig
-from dataset_scripts._layouts import Benchmark, Source
+from dataset_scripts.core.builder import ZeroShotBuilder, ZeroShotConfig
+from dataset_scripts.core.layouts import Benchmark, Source
 
 SKETCHY = Benchmark(
     name="sketchy",
@@ -103,6 +103,6 @@ class Sketchy(ZeroShotBuilder):
 
 
 if __name__ == "__main__":
-    from dataset_scripts._cli import main
+    from dataset_scripts.core.cli import main
 
     main(Sketchy)

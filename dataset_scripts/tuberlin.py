@@ -19,8 +19,8 @@ The photo archive writes class names without spaces and misspells some (``tromob
 ``wristwatching``); they are read as they are, and so are folders that doodle2search's script renamed.
 """
 
-from dataset_scripts._benchmark import ZeroShotBuilder, ZeroShotConfig
-from dataset_scripts._layouts import Benchmark, Source
+from dataset_scripts.core.builder import ZeroShotBuilder, ZeroShotConfig
+from dataset_scripts.core.layouts import Benchmark, Source
 
 TUBERLIN = Benchmark(
     name="tuberlin",
@@ -72,6 +72,6 @@ class TUBerlin(ZeroShotBuilder):
 
 
 if __name__ == "__main__":
-    from dataset_scripts._cli import main
+    from dataset_scripts.core.cli import main
 
     main(TUBerlin)

@@ -145,7 +145,7 @@ def test_help_tells_every_option_with_its_default(capsys, classes):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
 def test_the_shipped_recipes_parse(path: Path):
-    from caan.building import config_fields
+    from caan.training.building import config_fields
 
     model, data, train = parse_options(*CLASSES, argv=[str(path)])
     assert config_fields(model.model_config)

@@ -9,10 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alignment_caan import CrossAttention
-from encoders_caan import join
 from losses_caan import mine_triplets, relation_loss, triplet_loss
-from modeling_caan import CAANModel
+from modeling_caan import CAANModel, CrossAttention, join
 
 ZSE_TRIPLET, ZSE_RELATION = 2.0, 4.0  # the weights of ZSE-SBIR's two losses
 

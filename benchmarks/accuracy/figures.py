@@ -14,20 +14,20 @@ from PIL import Image
 from tqdm.auto import tqdm
 from transformers import AutoConfig
 
-from caan.building import naming, refuse_unknown
 from caan.cli import make_parser
-from caan.data import load_splits
-from caan.errors import explain_errors
-from caan.evaluation import Benchmark, embed_benchmark, make_benchmark, retrieval_picture
+from caan.data.benchmark import Benchmark, make_benchmark
+from caan.data.pictures import load_splits
+from caan.data.text import collect_descriptions
+from caan.errors import explain_errors, naming, refuse_unknown
+from caan.evaluation.evaluate import embed_benchmark, retrieval_picture
+from caan.evaluation.retrievers import Retriever, load_retriever
+from caan.figures.attention import draw_attention_maps, make_examples, why_no_attention
+from caan.figures.correspondences import LinkedPair, cells_with_ink, draw_correspondences, mutual_nearest
+from caan.figures.examples import Pair, choose_classes, choose_pairs, draw_rows, prepared_pictures
+from caan.figures.page import DPI
+from caan.figures.projection import draw_projection, need_scikit_learn, tsne
+from caan.figures.words import Sentence, read_sentences
 from caan.options import SourceOptions, option
-from caan.plots.attention import draw_attention_maps, make_examples, why_no_attention
-from caan.plots.correspondences import LinkedPair, cells_with_ink, draw_correspondences, mutual_nearest
-from caan.plots.examples import Pair, choose_classes, choose_pairs, draw_rows, prepared_pictures
-from caan.plots.page import DPI
-from caan.plots.projection import draw_projection, need_scikit_learn, tsne
-from caan.plots.words import Sentence, read_sentences
-from caan.retrievers import Retriever, load_retriever
-from caan.text import collect_descriptions
 from dataset_scripts import read_descriptions
 from processing_caan import CAANProcessor
 

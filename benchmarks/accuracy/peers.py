@@ -22,13 +22,12 @@ from benchmarks.accuracy.baselines import CosineClassifier, PairScorer
 from benchmarks.accuracy.rows import CAAN, on_lines, trained
 from benchmarks.accuracy.study import Row, Run, build_caan, cosine_scores, parse_study, run_study
 from benchmarks.accuracy.summary import draw_bars, write_table
-from caan.building import build_image_processor
+from caan.data.processors import build_image_processor
 from caan.descriptions.names import readable_name
-from caan.embedding import ProcessedImages
-from caan.retrievers import frozen_backbone
+from caan.evaluation.retrievers import frozen_backbone
 from configuration_caan import CAANConfig
-from encoders_caan import join
-from modeling_caan import CAANModel
+from modeling_caan import CAANModel, join
+from pipeline_caan import ProcessedImages
 from processing_caan import CAANImageProcessor
 
 WITHOUT_TEXT = {"use_text": False, "share_vision_encoder": True}

@@ -8,8 +8,8 @@ import torch
 
 from benchmarks.accuracy.study import Row, Run, build_caan, features
 from benchmarks.accuracy.summary import shared_runs
-from caan.reranking import rerank
-from caan.whitening import fit_whitening
+from caan.evaluation.reranking import rerank
+from caan.training.whitening import fit_whitening
 
 NOT_WHITENED, WHITENED, RERANKED = ", not whitened", ", whitened", ", re-ranked"
 

@@ -1,9 +1,9 @@
 """How every row of the accuracy studies is trained, judged and written down; each study is a list of rows.
 
 Rows of one study train on the same pictures, in the same batches, for the same number of steps, by the recipe's optimizer and
-rates, and are judged on the unseen classes of a fold inside Sketchy's 104 seen classes (`caan.protocol`), never on the 21 real
-unseen ones. All results are kept in `results/runs.json` under row, fold, seed and number of epochs; what is there is not run
-again, so a study can be stopped, continued, and spread over processes, and rows that two studies share are run once.
+rates, and are judged on the unseen classes of a fold inside Sketchy's 104 seen classes (`dataset_scripts.core.folds`), never on
+the 21 real unseen ones. All results are kept in `results/runs.json` under row, fold, seed and number of epochs; what is there
+is not run again, so a study can be stopped, continued, and spread over processes, and rows that two studies share are run once.
 """
 
 import json
@@ -21,14 +21,17 @@ from accelerate.utils import set_seed
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from caan.building import build_model, build_optimizer, build_schedule, inference_processor
-from caan.data import load_splits
-from caan.embedding import embed_images
-from caan.evaluation import VERSIONED, Benchmark, make_benchmark, version_of
-from caan.metrics import RetrievalAccumulator
+from caan.data.benchmark import Benchmark, make_benchmark
+from caan.data.pictures import load_splits
+from caan.data.processors import inference_processor
+from caan.data.provenance import VERSIONED, version_of
+from caan.data.text import DescriptionSource, collect_descriptions, tokenize_descriptions
+from caan.evaluation.metrics import RetrievalAccumulator
 from caan.options import DataOptions, ModelOptions, TrainOptions, build_parser, option, parse_options
-from caan.text import DescriptionSource, collect_descriptions, tokenize_descriptions
-from caan.training import build_accelerator, build_loader, epoch_batches, seed_step, set_training, train_step
+from caan.training.building import build_model
+from caan.training.loop import build_accelerator, build_loader, epoch_batches, seed_step, set_training, train_step
+from caan.training.optimizer import build_optimizer, build_schedule
+from pipeline_caan import embed_images
 
 HERE = Path(__file__).parent
 STORE = "runs.json"
@@ -39,7 +42,7 @@ SHARED = Path(os.environ.get("CAAN_SHARED", HERE.parents[2] / "shared"))
 class StudyOptions:
     """What a study runs on."""
 
-    fold: list[int] = field(default_factory=lambda: [0], metadata={"help": "Folds of caan.protocol, 0 to 4."})
+    fold: list[int] = field(default_factory=lambda: [0], metadata={"help": "Folds of dataset_scripts.core.folds, 0 to 4."})
     seed: list[int] = field(default_factory=lambda: [0], metadata={"help": "Seeds of weights, batches and augmentation."})
     rows: list[str] | None = field(default=None, metadata={"help": "Only rows whose name begins so; all where not given."})
     num_epochs: int = option(0, "Passes over the training sketches; 0 = as the recipe says.")
@@ -191,7 +194,7 @@ def run_row(row: Row, run: Run) -> dict[str, dict]:
     cost = fit(model, image_processor, text, run, row.name) if row.trains else {}
     model.eval()
     if row.trains:
-        image_processor = inference_processor(image_processor, run.model_options)
+        image_processor = inference_processor(image_processor, run.model_options.inference_image_size)
     start = time.perf_counter()
     scores = row.scores(model, image_processor, run) if row.scores else {row.name: cosine_scores(model, image_processor, run)}
     cost |= {"trained_parameters": parameters, "seconds_to_rank": time.perf_counter() - start}

@@ -6,7 +6,7 @@ from statistics import mean, stdev
 
 import matplotlib
 
-from caan.report import results_table
+from caan.evaluation.report import results_table
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)

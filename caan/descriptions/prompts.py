@@ -1,4 +1,4 @@
-"""Prompt sets: what is asked about each class, kept as data in `caan/prompts/*.yaml`.
+"""Prompt sets: what is asked about each class, kept as data in `caan/descriptions/prompt_sets/*.yaml`.
 
 A set is a YAML file: `prompts` maps a prompt's name to its template; `system`, `generation` and `checks` are optional;
 `direct: true` makes the prompt itself the text, with no language model. The paper asks "several interrogative sentences" for
@@ -18,7 +18,7 @@ import yaml
 from .checks import Checks
 from .names import question_fields
 
-SHIPPED_FOLDER = Path(__file__).parents[1] / "prompts"
+SHIPPED_FOLDER = Path(__file__).parent / "prompt_sets"
 KEYS = {"system", "prompts", "generation", "checks", "direct"}
 
 

@@ -1,4 +1,5 @@
-"""The retrieval metrics as an `evaluate` module: a thin face over `caan.metrics`, which does the work and is tested as such.
+"""The retrieval metrics as an `evaluate` module: a thin face over `caan.evaluation.metrics`, which does the
+work and is tested as such.
 
 Decided: a prediction is the feature vector of a query (or its row of scores) and a reference is its class, so that
 `add_batch` and the gathering of several processes work as for any metric; the gallery, one and the same for all queries, is
@@ -31,7 +32,7 @@ Args:
     references: class of each query, a name or an integer.
     gallery_labels: class of each photo, the same kind.
     gallery_features: feature vector of each photo, (gallery_size, dim).
-    **options: of `caan.metrics.retrieval_metrics`: similarity, top_k, ap_k, average, ties, voc, chunk_size, progress.
+    **options: of `caan.evaluation.metrics`: similarity, top_k, ap_k, average, ties, voc, chunk_size, progress.
 Returns:
     a flat dictionary: map_all, map_200, map_200_hits, prec_100, prec_200, top1, and what they were measured on: gallery_size,
     num_queries, num_queries_without_relevant, relevant_min, relevant_median, average, ties.
@@ -74,9 +75,9 @@ class SketchRetrieval(evaluate.Metric):
 
 
 def _import_metrics():
-    """`caan.metrics`. Not imported at the top: `evaluate` would then advise to install whatever the index calls caan."""
+    """`caan.evaluation.metrics`. Not imported at the top: `evaluate` would advise to install whatever the index calls caan."""
     try:
-        from caan import metrics
+        from caan.evaluation import metrics
     except ImportError as error:
         raise ImportError(
             "sketch_retrieval needs the caan package of the repository that it is in: run `pip install -e .` there, "

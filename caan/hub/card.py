@@ -1,0 +1,165 @@
+"""The model card, `README.md`: a template filled with what was recorded and measured, and with nothing else.
+
+It is written from `training.json` and `results.json` in the model's folder. A card that somebody has edited is left alone:
+the last line of ours holds a hash of the rest, which no longer fits then.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from huggingface_hub import ModelCard, ModelCardData
+from transformers import AutoConfig
+
+from caan.data.provenance import is_hub_id
+from caan.evaluation.facts import read_facts
+from caan.evaluation.report import AVERAGES, TIES, results_table
+from caan.hub.results import PICTURE_FILE, adopt_results, metric_heading, metric_names, model_index, read_results, write_entries
+from configuration_caan import CAANConfig
+
+TAGS = ["sketch-based-image-retrieval", "zero-shot", "sketch", "image-retrieval", "caan", "custom_code"]
+UNKNOWN = "unknown"  # as the Hub writes a licence that nobody has stated
+MARK = "<!-- Written by the caan package, which leaves the card alone once it was edited. sha256: "
+
+
+def write_card(folder: Path, repo: str | None = None, license_id: str | None = None) -> Path | None:
+    """Writes the card of a model's folder, and `.eval_results` where the Hub has the benchmark.
+
+    Args:
+        repo: Hub id under which readers will load the model. license_id: of the weights, as the Hub names it. Where they are
+            not given, what the training run was told; else the folder's name, and "unknown".
+
+    Returns:
+        `README.md`, or None where it was edited and stays as it is.
+    """
+    path = folder / "README.md"
+    if path.exists() and not is_ours(path.read_text()):
+        return None
+    facts, results = read_facts(folder), read_results(folder)
+    told = facts["options"] if facts else {}
+    license_id = license_id or told.get("license") or UNKNOWN
+    content = str(
+        ModelCard.from_template(
+            card_data(facts, results, license_id),
+            template_str=(files("caan.hub") / "model_card.md").read_text(),
+            repo=repo or told.get("hub_model_id") or folder.resolve().name,
+            facts=facts,
+            results=results and describe_results(results),
+            picture=PICTURE_FILE if results and (folder / PICTURE_FILE).is_file() else None,
+            recipe=facts and describe_recipe(facts),
+            license_id=license_id,
+            is_full=CAANConfig.from_pretrained(folder).use_text,
+        )
+    )
+    path.write_text(sign(content))
+    write_entries(folder, results)
+    return path
+
+
+def carded_folders(names: Sequence[str], split: str) -> list[str]:
+    """Those of the models that are evaluated whose cards can take the results: folders here that hold a CAAN.
+
+    Raises:
+        ValueError: there is none, or the numbers would not be zero-shot ones.
+    """
+    folders = [name for name in names if (Path(name) / "config.json").is_file()]
+    folders = [name for name in folders if AutoConfig.from_pretrained(name).model_type == CAANConfig.model_type]
+    if not folders or split != "test":
+        raise ValueError("update_card needs a folder of a CAAN among the models, and the zero-shot split, test.")
+    return folders
+
+
+def update_card(folder: Path, name: str, results: Path, picture: Path | None) -> str:
+    """Puts an evaluation into the model's folder and writes its card anew; returns what was done, in words.
+
+    Args: as of `adopt_results`.
+    """
+    written = adopt_results(folder, name, results, picture)
+    card = write_card(folder)
+    return str(card) if card else f"README.md was edited and stays as it is (remove it to have it written anew); {written}"
+
+
+def sign(content: str) -> str:
+    """The card with its hash in the last line, which a reader of the rendered card does not see."""
+    content = content.rstrip() + "\n\n"
+    return f"{content}{MARK}{hashlib.sha256(content.encode()).hexdigest()} -->\n"
+
+
+def is_ours(content: str) -> bool:
+    """Whether a card is as `write_card` left it."""
+    return content == sign(content.rpartition(MARK)[0])
+
+
+def card_data(facts: dict | None, results: dict | None, license_id: str) -> ModelCardData:
+    """The header. Names stand in it only where they are those of Hub repositories."""
+    datasets = {record["dataset"] for record in (facts, results) if record and is_hub_id(record["dataset"])}
+    base = [name for name in (facts or {}).get("base_models", {}) if is_hub_id(name)]
+    entries = model_index(results) if results else None
+    return ModelCardData(
+        license=license_id,
+        library_name="transformers",
+        pipeline_tag="image-feature-extraction",
+        tags=TAGS,
+        base_model=base or None,
+        datasets=sorted(datasets) or None,
+        metrics=sorted({entry.metric_type for entry in entries}) if entries else None,
+        model_name=f"CAAN on {facts['dataset'].split('/')[-1]}" if facts else "CAAN",
+        eval_results=entries,
+    )
+
+
+def describe_results(results: dict) -> dict:
+    """What the template says of an evaluation: the table of all retrievers, definitions, circumstances, how to repeat it."""
+    own, names = results["results"][results["model"]], metric_names(results)
+    rows = [
+        {"retriever": "**this model**" if name == results["model"] else name, **{m: row.get(m) for m in names}}
+        for name, row in results["results"].items()
+    ]
+    columns = {"retriever": "retriever", **{name: metric_heading(name) for name in names}}
+    others = [name for name in results["results"] if name != results["model"]]
+    again = others + [f"--{key} {results[key]}" for key in ("dataset", "dataset_config", "data_dir") if results.get(key)]
+    return {
+        "dataset": results["dataset"],
+        "config": results.get("dataset_config") or "default",
+        "generalized": results.get("generalized"),
+        "table": results_table(rows, columns, digits=4),
+        "definitions": {metric_heading(name): text.partition(": ")[2] or text for name, text in results["definitions"].items()},
+        "gallery_size": own["gallery_size"],
+        "num_queries": own["num_queries"] - own["num_queries_without_relevant"],
+        "relevant": f"{own['relevant_min']:,} or more of them, {own['relevant_median']:,g} in the median",
+        "average": AVERAGES[own["average"]],
+        "ties": TIES[own["ties"]],
+        "command": results["command"],
+        "again": " ".join([*again, *(["--generalized"] if results.get("generalized") else [])]),
+        "date": results["date"],
+        "versions": ", ".join(f"{name} {version}" for name, version in results["versions"].items()),
+    }
+
+
+def describe_recipe(facts: dict) -> dict[str, object]:
+    """The rows of the training table."""
+    options = facts["options"]
+    text = options["model"] or options["text_model"] or "random weights"
+    searched, shade = options.get("inference_image_size"), options.get("sketch_shade")
+    rates = {options["learning_rate"], options["vision_learning_rate"] or options["learning_rate"]}
+    return {
+        "data": f"`{facts['dataset']}`, zero-shot split `{facts['dataset_config']}`",
+        "seen classes": f"{facts['seen_classes']:,}",
+        "pictures": f"{facts['sketches']:,} sketches, {facts['photos']:,} photos",
+        "vision encoders start from": options["model"] or options["vision_model"] or "random weights",
+        "text encoder starts from": text if facts["uses_text"] else "none: trained without text",
+        "input": f"{options['image_size']} x {options['image_size']} pixels"
+        + (f" in training, {searched} x {searched} in use" if searched else "")
+        + (f"; what a sketch's outline encloses is shaded ({shade:g})" if shade else ""),
+        "batch": f"{options['classes_per_batch']} classes x {options['items_per_class']} sketches and photos"
+        + (f", on each of {facts['processes']} processes" if facts["processes"] > 1 else ""),
+        "epochs, steps": f"{facts['epoch']:,}, {facts['step']:,}",
+        "learning rate": f"{options['learning_rate']:g}"
+        + (f", vision encoders {options['vision_learning_rate']:g}" if len(rates) > 1 else ""),
+        "precision": {"no": "float32"}.get(options["mixed_precision"], options["mixed_precision"]),
+        "seed": options["seed"],
+        "hardware": facts["hardware"] + (f", {facts['processes']} processes" if facts["processes"] > 1 else ""),
+        "versions": ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
+        "date": facts["date"],
+    }

@@ -1,0 +1,80 @@
+"""The optimizer that trains a CAAN: which blocks learn, at which rates, on which schedule."""
+
+import torch
+from torch import nn
+from transformers import get_cosine_schedule_with_warmup
+
+from caan.options import TrainOptions
+from modeling_caan import CAANModel
+
+BLOCK_LIST_NAMES = ("layer", "layers", "blocks", "stages", "resblocks")
+
+
+def freeze_vision_blocks(model: CAANModel, count: int) -> None:
+    """The embeddings and the first `count` blocks of each vision encoder stop learning; 0 = none of them.
+
+    Raises ValueError when the encoder has fewer blocks, or does not show which they are.
+    """
+    for tower in model.vision_towers() if count else ():
+        blocks = vision_blocks(tower.encoder)
+        if len(blocks) < count:
+            raise ValueError(f"freeze_vision_blocks is {count}, but {type(tower.encoder).__name__} has {len(blocks)} blocks.")
+        for parameter, depth in parameter_depths(tower.encoder).items():
+            if depth <= count:
+                parameter.requires_grad_(False)
+
+
+def vision_blocks(encoder) -> list[nn.Module]:
+    """The blocks of a vision encoder from the input on; empty where it does not show which they are."""
+    named = encoder.named_modules()
+    return list(next((m for name, m in named if name.rsplit(".", 1)[-1] in BLOCK_LIST_NAMES and len_of(m) > 1), ()))
+
+
+def parameter_depths(encoder) -> dict[nn.Parameter, int]:
+    """How deep each parameter lies: 0 = embeddings, i = block i counted from 1, one more than there are blocks = what follows.
+
+    Read from the order of use, which is that of `parameters()`: what stands between two blocks belongs to the first.
+    """
+    first = {next(block.parameters()): number for number, block in enumerate(vision_blocks(encoder), start=1)}
+    within = {p for block in vision_blocks(encoder) for p in block.parameters()}
+    depths, depth = {}, 0
+    for parameter in encoder.parameters():
+        depth = first.get(parameter, depth)
+        depths[parameter] = depth
+    last = max(first.values(), default=0)
+    rest = [p for p, d in depths.items() if d == last and p not in within] if last else []
+    return depths | dict.fromkeys(rest, last + 1)
+
+
+def len_of(module) -> int:
+    """Length of a module list, 0 for anything else."""
+    return len(module) if isinstance(module, (nn.ModuleList, nn.Sequential)) else 0
+
+
+def build_optimizer(model: CAANModel, options: TrainOptions) -> torch.optim.AdamW:
+    """AdamW, fused where the device has it; norms and biases do not decay.
+
+    Vision encoders may have a rate of their own, and with `layer_decay` each block one that is lower than the next one's: what
+    lies near the input is the most general part of a pretrained encoder.
+    """
+    vision_rate = options.vision_learning_rate or options.learning_rate
+    rates = {}
+    for tower in model.vision_towers():
+        depths = parameter_depths(tower.encoder)
+        top = max(depths.values())
+        rates |= {p: vision_rate * options.layer_decay ** (top - depth) for p, depth in depths.items()}
+    groups: dict[tuple[float, bool], list] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            rate = rates.get(parameter, options.learning_rate)
+            groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)
+    settings = [
+        {"params": parameters, "lr": rate, "weight_decay": options.weight_decay if decays else 0.0}
+        for (rate, decays), parameters in groups.items()
+    ]
+    return torch.optim.AdamW(settings, fused=model.device.type in ("cpu", "cuda"))
+
+
+def build_schedule(optimizer, options: TrainOptions, total_steps: int):
+    """Linear warm-up, then a cosine to zero, in optimizer steps."""
+    return get_cosine_schedule_with_warmup(optimizer, round(options.warmup_ratio * total_steps), total_steps)

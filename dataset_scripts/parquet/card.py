@@ -1,0 +1,77 @@
+"""The data card of a published benchmark: split tables, licence, how to load. The text is `card_template.md`."""
+
+import os
+from importlib import resources
+
+from huggingface_hub import DatasetCard, DatasetCardData
+
+from dataset_scripts.core.builder import ZeroShotConfig
+from dataset_scripts.core.check import FolderReport
+from dataset_scripts.parquet.shards import ShardReport
+
+
+def write_card(
+    output_dir: str, builders: dict, checks: dict[str, FolderReport], written: dict[str, dict[str, ShardReport]], repo: str
+) -> DatasetCard:
+    """Write ``README.md``; its header is what lets ``load_dataset(repo, config)`` find the shards.
+
+    Args:
+        output_dir: the published folder.
+        builders: config -> its builder, the default config first.
+        checks: config -> outcome of its folder check.
+        written: config -> split -> what was written.
+        repo: what a reader passes to `load_dataset`.
+    """
+    config = next(iter(builders.values())).config
+    card = DatasetCard.from_template(
+        card_data(builders, written),
+        template_path=str(resources.files("dataset_scripts.parquet") / "card_template.md"),
+        title=config.benchmark.title,
+        repo=repo,
+        configs=[describe_config(builder.config, checks[name], written[name]) for name, builder in builders.items()],
+        validation_sketches=config.benchmark.validation_sketches,
+        validation_photos=config.validation_photos,
+        duplicates=config.duplicates,
+        has_copies=any(source.copy_of for source in config.benchmark.sources),
+        home=config.benchmark.home,
+        license_note=config.benchmark.license_note,
+        citation=config.benchmark.citation,
+    )
+    card.save(os.path.join(output_dir, "README.md"))
+    return card
+
+
+def card_data(builders: dict, written: dict[str, dict[str, ShardReport]]) -> DatasetCardData:
+    """The card's header: every config's shards by split."""
+    config = next(iter(builders.values())).config
+    return DatasetCardData(
+        pretty_name=f"{config.benchmark.title}, zero-shot splits",
+        license="other",
+        license_name="rights-of-the-sources",
+        task_categories=["image-feature-extraction"],
+        tags=["sketch-based-image-retrieval", "zero-shot", "sketch"],
+        configs=[
+            {
+                "config_name": name,
+                "data_files": [{"split": split, "path": f"{name}/{split}-*.parquet"} for split in splits],
+                **({"default": True} if name == next(iter(builders)) else {}),
+            }
+            for name, splits in written.items()
+        ],
+    )
+
+
+def describe_config(config: ZeroShotConfig, check: FolderReport, splits: dict[str, ShardReport]) -> dict:
+    """What the template says of one config."""
+    missing = set(check.missing["sketch"]) | set(check.missing["photo"])
+    return {
+        "name": config.name,
+        "description": config.description,
+        "rows": [
+            {"split": name, "classes": len(r.classes), "sketches": r.counts["sketch"], "photos": r.counts["photo"]}
+            for name, r in splits.items()
+        ],
+        "unseen": config.split.unseen,
+        "missing": sorted(missing),
+        "corrupt": check.corrupt + [file for r in splits.values() for file in r.corrupt],
+    }

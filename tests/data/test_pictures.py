@@ -1,0 +1,151 @@
+"""Rows as pictures and training pairs.  python -m pytest tests/data/test_pictures.py"""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, Image, Sequence, Value
+from PIL import Image as PILImage
+from running import shapes
+from tiny import encoded, image_processor, photo, sketch
+from trees import make_shapes
+
+from caan.data.pairs import SketchPhotoPairs
+from caan.data.pictures import Pictures, load_splits
+from caan.data.sampling import TrainingItem
+from caan.options import DataOptions
+
+FEATURES = Features(
+    {
+        "image": Image(),
+        "modality": ClassLabel(names=["sketch", "photo"]),
+        "label": ClassLabel(names=["ant", "bee", "cow"]),
+        "descriptions": Sequence(Value("string")),
+        "file": Value("string"),
+    }
+)
+
+
+def split(*rows) -> Dataset:
+    """(modality, label, bytes) rows as a split whose pictures are embedded, as in the Parquet form."""
+    columns = {"image": [], "modality": [], "label": [], "descriptions": [], "file": []}
+    for number, (modality, label, content) in enumerate(rows):
+        columns["image"].append({"bytes": content, "path": None})
+        columns["modality"].append(modality)
+        columns["label"].append(label)
+        columns["descriptions"].append([])
+        columns["file"].append(f"{modality}/{number}.png")
+    return Dataset.from_dict(columns, FEATURES)
+
+
+@pytest.fixture(scope="module")
+def train():
+    return load_splits(DataOptions(dataset="folder", data_dir=str(shapes())))["train"]
+
+
+def test_pictures_of_a_modality_with_their_classes_and_files(train):
+    pictures = Pictures(train, "photo")
+    assert len(pictures) == 5 * 7 and pictures.names[:5] == ["arch", "bar", "cross", "diamond", "ellipse"]
+    for row in (0, 17, 34, -1):
+        file = shapes() / pictures.files[row]
+        assert file.parts[-3:-1] == ("photo", pictures.names[pictures.labels[row]])
+        assert np.array_equal(np.asarray(pictures[row]), np.asarray(PILImage.open(file)))
+        assert pictures[row].filename == pictures.files[row]
+    for row in (35, -36):
+        with pytest.raises(IndexError):
+            pictures[row]
+
+
+def test_embedded_pictures_are_read_too():
+    first, second = sketch(), sketch(box=(1, 2, 30, 40))
+    rows = split(("photo", 0, encoded(photo())), ("sketch", 2, encoded(first)), ("sketch", 1, encoded(second)))
+    pictures = Pictures(rows, "sketch")
+    assert pictures.labels.tolist() == [2, 1] and pictures.files == ["sketch/1.png", "sketch/2.png"]
+    for picture, image in zip(pictures, (first, second)):
+        assert np.array_equal(np.asarray(picture), np.asarray(image))
+
+
+def test_nothing_is_decoded_before_it_is_asked_for_and_a_broken_picture_is_named():
+    rows = split(("photo", 0, encoded(photo())), ("photo", 0, encoded(photo())[:300]), ("photo", 1, b""))
+    pictures = Pictures(rows, "photo")
+    assert pictures[0].size == (48, 40)
+    for row in (1, 2):
+        with pytest.raises(ValueError, match=f"^photo/{row}.png: Cannot read the image"):
+            pictures[row]
+
+
+def test_a_modality_that_is_not_there():
+    rows = split(("photo", 0, encoded(photo())))
+    with pytest.raises(ValueError, match="no modality 'drawing'; it has sketch, photo"):
+        Pictures(rows, "drawing")
+    with pytest.raises(ValueError, match="no sketch at all"):
+        Pictures(rows, "sketch")
+
+
+def pairs(rows, **options) -> SketchPhotoPairs:
+    return SketchPhotoPairs(Pictures(rows, "sketch"), Pictures(rows, "photo"), image_processor(), **options)
+
+
+def test_a_pair_depends_on_its_seed_alone(train):
+    items = pairs(train)
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = items[TrainingItem(3, 4, 77)]
+    assert torch.equal(torch.get_rng_state(), state)  # the caller's randomness is not touched
+    torch.manual_seed(6)
+    again, other = items[TrainingItem(3, 4, 77)], items[TrainingItem(3, 4, 78)]
+    for name in ("sketch_pixel_values", "pixel_values"):
+        assert first[name].shape == (3, 32, 32)
+        assert -1 <= first[name].min() < first[name].max() <= 1
+        assert torch.equal(first[name], again[name])
+        assert not torch.equal(first[name], other[name])
+
+
+def test_without_augmentation_a_pair_is_what_inference_sees(train):
+    items, process = pairs(train, augment=False), image_processor()
+    item = items[TrainingItem(3, 4, 77)]
+    sketches, photos = Pictures(train, "sketch"), Pictures(train, "photo")
+    expected = process(shapes() / sketches.files[3], modality="sketch", return_tensors="pt").pixel_values[0]
+    assert torch.equal(item["sketch_pixel_values"], expected)
+    expected = process(shapes() / photos.files[4], modality="photo", return_tensors="pt").pixel_values[0]
+    assert torch.equal(item["pixel_values"], expected)
+    assert item["labels"] == int(sketches.labels[3])
+
+
+def test_labels_count_the_classes_that_are_there():
+    drawn, taken = encoded(sketch()), encoded(photo())
+    rows = split(("sketch", 2, drawn), ("sketch", 0, drawn), ("sketch", 2, drawn), ("photo", 0, taken), ("photo", 2, taken))
+    items = pairs(rows)
+    assert [items[TrainingItem(row, 0, 0)]["labels"] for row in range(3)] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_a_blank_sketch_and_a_broken_photo_are_named_once(augment):
+    blank = encoded(PILImage.new("RGB", (20, 20), "white"))
+    items = pairs(split(("sketch", 0, blank), ("sketch", 0, encoded(sketch())), ("photo", 0, b"no")), augment=augment)
+    for row, reason in ((0, "blank"), (1, "Cannot read the image")):
+        with pytest.raises(ValueError, match=reason) as caught:
+            items[TrainingItem(row, 0, 0)]
+        assert str(caught.value).count("sketch/0.png" if row == 0 else "photo/2.png") == 1
+
+
+def test_an_incomplete_folder_needs_the_option(tmp_path):
+    root = make_shapes(tmp_path / "shapes", sketches=5, photos=2)
+    shutil.rmtree(root / "photo" / "bar")
+    options = DataOptions(dataset="folder", data_dir=str(root))
+    with pytest.raises(ValueError, match="classes without a photo.*bar(.|\n)*--allow_partial"):
+        load_splits(options)
+    options.allow_partial = True
+    splits = load_splits(options)
+    assert splits["train"].features["label"].str2int("bar") not in Pictures(splits["train"], "photo").labels
+
+
+def test_held_out_items_join_the_training_split_on_request():
+    common = {"dataset": "folder", "data_dir": str(shapes())}
+    apart, joined = (load_splits(DataOptions(**common, train_on_validation=flag)) for flag in (False, True))
+    assert "validation" not in joined
+    assert sorted(joined["train"]["file"]) == sorted([*apart["train"]["file"], *apart["validation"]["file"]])
+    assert joined["train"].features == apart["train"].features
+    assert joined["train"].info.config_name == apart["train"].info.config_name == "default"
+    assert joined["test"]["file"] == apart["test"]["file"]

@@ -1,0 +1,20 @@
+"""`caan push` as the tests call it, and what it leaves on the fake Hub."""
+
+from tiny import HUB_SET
+
+from caan import cli
+
+REPO = "org/caan-sketchy"
+BOTH = {"README.md", "config.json", "model.safetensors", "training.json", ".gitattributes"} | HUB_SET
+INFERENCE = BOTH | {"preprocessor_config.json"}
+FULL = BOTH | {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
+
+
+def caan_push(*arguments) -> int:
+    """Exit status of the command."""
+    return cli.main(["push", *map(str, arguments)])
+
+
+def titles(hub, branch: str = "main") -> list[str]:
+    """Titles of the commits, the newest last or first as the fake Hub keeps them."""
+    return [commit.title for commit in hub.model(REPO).branches[branch]]

@@ -1,0 +1,152 @@
+"""Configuration of CAAN, the Cross-Modal Attention Alignment Network (arXiv 2407.00979) for zero-shot sketch-based image
+retrieval.
+
+The paper's own hyper-parameters are not public: every default here is ours, chosen by analogy to the closest public method
+or measured by this package, and each is a field so that another choice needs no code.
+"""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+
+POSITIVE = (
+    "hidden_size",
+    "max_description_tokens",
+    "num_attention_heads",
+    "intermediate_size",
+    "num_relation_tokens",
+    "relation_hidden_size",
+)
+# Which pipeline file serves which task where the code comes from the Hub, in the form that transformers reads.
+PIPELINES = {"sketch-retrieval": {"impl": "pipeline_caan.SketchRetrievalPipeline", "pt": ["AutoModel"]}}
+# Installed modules register themselves. Code from the Hub must not: it would serve other repositories and revisions too.
+INSTALLED = not __package__
+
+
+def build_config(config: dict | PreTrainedConfig | None, default_type: str) -> PreTrainedConfig:
+    """The config of an encoder; a dictionary without `model_type` is one of `default_type`.
+
+    transformers 5.20 and later build sub-configs by themselves; this serves the versions before as well.
+    """
+    if isinstance(config, PreTrainedConfig):
+        return config
+    fields = dict(config or {})
+    return AutoConfig.for_model(fields.pop("model_type", default_type), **fields)
+
+
+@strict
+class CAANConfig(PreTrainedConfig):
+    r"""
+    Args:
+        vision_config (`dict` or `PreTrainedConfig`, *optional*, defaults to a ViT-B/16):
+            Any transformers vision config; a timm model comes through `TimmWrapperConfig(architecture=...)`. ViT tokens and
+            CNN feature maps both work.
+        text_config (`dict` or `PreTrainedConfig`, *optional*, defaults to BERT-base):
+            Any transformers text encoder config.
+        hidden_size (`int`): Width of the common space, of the global token and of the local tokens.
+        pooling (`"token"` or `"mean"`): The global token is the encoder's class token, or the mean of its local tokens;
+            an encoder without a class token always takes the mean.
+        share_vision_encoder (`bool`): One module serves as sketch and as image encoder.
+        use_text (`bool`): `False` leaves out the text encoder and the alignment module: the form for inference.
+        max_description_tokens (`int`): Tokens kept of each description sentence.
+        num_alignment_layers (`int`): Bidirectional cross-attention blocks in each of text-sketch and text-image.
+        num_attention_heads (`int`): Heads of the alignment's attention.
+        intermediate_size (`int`): Width of the alignment's feed-forward layers.
+        alignment_dropout (`float`): Dropout after attention and feed-forward of the alignment.
+        num_relation_tokens (`int`): Local tokens an image keeps for the relation network; a square number.
+        relation_hidden_size (`int`): Width of the relation network's hidden layer.
+        lambda_tri, lambda_rn (`float`): Weights of the global triplet loss and of the local relation loss.
+        lambda_text (`float`): Weight of a contrastive loss between images and class descriptions; ours, off by default.
+        lambda_con (`float`): Weight of a contrastive loss between the batch's sketches and photos; ours, off by default.
+        temperature (`float`): Temperature of both contrastive losses.
+        margin (`float`): Margin of the triplet loss, in Euclidean distance of unit vectors (0 to 2).
+        mining (`"batch_hard"` or `"random"`): How the positive and the negative photo of an anchor are picked in a batch.
+        loss_on (`"both"`, `"before"` or `"after"`): Losses see the features before alignment, after it, or both (mean).
+        text_dropout (`float`): Share of the anchors that go through alignment without their text.
+        freeze_text_encoder (`bool`): The text encoder is not trained.
+        whitening (`float`): How far the variation within classes is flattened in the retrieval features after training, from 0
+            (they stay as they are) to 1 (it is equal in all directions); their modality's mean is taken off too. Ours, off by
+            default.
+    """
+
+    model_type = "caan"
+    sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig}
+
+    vision_config: dict | PreTrainedConfig | None = None
+    text_config: dict | PreTrainedConfig | None = None
+    hidden_size: int = 512
+    pooling: Literal["token", "mean"] = "token"
+    share_vision_encoder: bool = False
+    use_text: bool = True
+    max_description_tokens: int = 48
+    num_alignment_layers: int = 1
+    num_attention_heads: int = 8
+    intermediate_size: int = 1024
+    alignment_dropout: float | int = 0.0
+    num_relation_tokens: int = 49
+    relation_hidden_size: int = 256
+    lambda_tri: float | int = 1.0
+    lambda_rn: float | int = 1.0
+    lambda_text: float | int = 0.0
+    lambda_con: float | int = 0.0
+    temperature: float | int = 0.07
+    margin: float | int = 0.3
+    mining: Literal["batch_hard", "random"] = "batch_hard"
+    loss_on: Literal["both", "before", "after"] = "both"
+    text_dropout: float | int = 0.1
+    freeze_text_encoder: bool = True
+    whitening: float | int = 0.0
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        if INSTALLED:  # then the task is registered, and must not ask for trust_remote_code
+            kwargs.pop("custom_pipelines", None)
+        self.vision_config = build_config(self.vision_config, "vit")
+        self.text_config = build_config(self.text_config, "bert")
+        super().__post_init__(**kwargs)
+
+    def validate_architecture(self):
+        """Part of the `@strict` validation: values that cannot work together are refused by name."""
+        ranges = {
+            "at least 1": (lambda value: value >= 1, POSITIVE),
+            "at least 0": (
+                lambda value: value >= 0,
+                ("num_alignment_layers", "lambda_tri", "lambda_rn", "lambda_con", "lambda_text"),
+            ),
+            "above 0": (lambda value: value > 0, ("temperature",)),
+            "in [0, 1)": (lambda value: 0 <= value < 1, ("text_dropout", "alignment_dropout")),
+            "in [0, 1]": (lambda value: 0 <= value <= 1, ("whitening",)),
+            "in [0, 2]": (lambda value: 0 <= value <= 2, ("margin",)),
+        }
+        for range_name, (holds, fields) in ranges.items():
+            for name in fields:
+                if not holds(getattr(self, name)):
+                    raise ValueError(f"{name} must be {range_name}, got {getattr(self, name)}.")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({self.num_attention_heads})."
+            )
+        if round(self.num_relation_tokens**0.5) ** 2 != self.num_relation_tokens:
+            raise ValueError(f"num_relation_tokens must be a square number such as 49, got {self.num_relation_tokens}.")
+        readable = getattr(self.text_config, "max_position_embeddings", None)
+        if readable is not None and self.max_description_tokens > readable:
+            raise ValueError(
+                f"max_description_tokens ({self.max_description_tokens}) is more than the text encoder reads "
+                f"(max_position_embeddings = {readable})."
+            )
+
+    def to_diff_dict(self):
+        """What is saved. The encoders' origin is left out, as transformers does with the config's own: it may be a path of
+        the machine that trained. The pipeline's name is added, so that every saved model brings it along."""
+        output = super().to_diff_dict()
+        for name in self.sub_configs:
+            output[name].pop("_name_or_path", None)
+        return {**output, "custom_pipelines": PIPELINES}
+
+
+CAANConfig.register_for_auto_class()
+if INSTALLED:
+    AutoConfig.register("caan", CAANConfig, exist_ok=True)
+
+__all__ = ["CAANConfig"]

@@ -1,0 +1,73 @@
+"""The losses of CAAN, as plain functions on features: global triplet loss L_tri, local relation loss L_rn, and two contrastive
+terms of ours.
+
+The paper gives the names L_tri and L_rn and their roles; margins, mining and targets are ours and config fields.
+"""
+
+import torch
+import torch.nn.functional as F
+
+
+def mine_triplets(sketches, photos, labels, mining="batch_hard"):
+    """Picks a positive and a negative photo for each anchor sketch of a P x K batch.
+
+    Args:
+        sketches, photos: global tokens (batch, d); row i of both is of class labels[i].
+        labels: (batch,) integers.
+        mining: "batch_hard" takes the farthest positive and the nearest negative (Hermans et al. 2017), "random" any.
+
+    Returns:
+        Two index vectors (batch,) into the photos. Raises ValueError when the batch has a single class.
+    """
+    same = labels[:, None] == labels[None, :]
+    if bool(same.all()):
+        raise ValueError("A batch needs at least two classes: no negative photo can be formed. Raise classes_per_batch.")
+    if mining == "random":
+        distance = torch.rand(same.shape, device=same.device)
+    else:
+        with torch.no_grad():
+            distance = torch.cdist(F.normalize(sketches.float(), dim=-1), F.normalize(photos.float(), dim=-1))
+    positive = distance.masked_fill(~same, -torch.inf).argmax(dim=1)
+    negative = distance.masked_fill(same, torch.inf).argmin(dim=1)
+    return positive, negative
+
+
+def triplet_loss(anchor, positive, negative, margin):
+    """L_tri: mean of max(0, |a - p| - |a - n| + margin) over unit vectors. Three (batch, d) tensors -> scalar."""
+    anchor, positive, negative = (F.normalize(x.float(), dim=-1) for x in (anchor, positive, negative))
+    # F.triplet_margin_loss is the same, but refuses a margin of 0.
+    return (F.pairwise_distance(anchor, positive) - F.pairwise_distance(anchor, negative) + margin).relu().mean()
+
+
+def relation_loss(positive_scores, negative_scores):
+    """L_rn: mean squared error of relation scores to 1 (same class) and 0 (other class). Two (batch,) tensors -> scalar."""
+    return (F.mse_loss(positive_scores, torch.ones_like(positive_scores)) + negative_scores.square().mean()) / 2
+
+
+def sketch_photo_contrastive_loss(sketches, photos, labels, temperature):
+    """Supervised contrastive loss across the modalities (after Khosla et al. 2020); ours, off by default (lambda_con).
+
+    Each sketch should be nearer to the photos of its class than to all others of the batch, and each photo to its sketches:
+    the mean over both directions of -log of the probability of a same-class partner, averaged over partners.
+
+    Args:
+        sketches, photos: (batch, d) global tokens; row i of both is of class labels[i].
+        temperature: divides the cosine similarities.
+    """
+    logits = F.normalize(sketches.float(), dim=-1) @ F.normalize(photos.float(), dim=-1).T / temperature
+    same = (labels[:, None] == labels[None, :]).to(logits.dtype)
+    target = same / same.sum(dim=1, keepdim=True)  # symmetric: both sides have the same labels
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def text_contrastive_loss(images, prototypes, labels, temperature):
+    """Cross-entropy of each image over all class descriptions; ours, off by default (lambda_text).
+
+    Args:
+        images: (batch, d) global tokens of sketches or photos.
+        prototypes: (classes, d), one mean description vector a class.
+        labels: (batch,) rows of `prototypes`.
+        temperature: divides the cosine similarities.
+    """
+    logits = F.normalize(images.float(), dim=-1) @ F.normalize(prototypes.float(), dim=-1).T
+    return F.cross_entropy(logits / temperature, labels)

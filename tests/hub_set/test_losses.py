@@ -1,0 +1,182 @@
+"""python -m pytest tests/hub_set/test_losses.py"""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
+
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+
+
+def unit(vector):
+    norm = math.sqrt(sum(x * x for x in vector))
+    return [x / norm for x in vector]
+
+
+def distance(a, b):
+    return math.sqrt(sum((x - y) ** 2 for x, y in zip(a, b)))
+
+
+def random_batch(seed, num_classes=4, per_class=3, size=6):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(num_classes).repeat_interleave(per_class)[
+        torch.randperm(num_classes * per_class, generator=generator)
+    ]
+    sketches, photos = torch.randn(2, len(labels), size, generator=generator)
+    return sketches, photos, labels
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_batch_hard_finds_what_three_loops_find(seed):
+    sketches, photos, labels = random_batch(seed)
+    positive, negative = mine_triplets(sketches, photos, labels, "batch_hard")
+    for a, sketch in enumerate(sketches.tolist()):
+        farthest, nearest = None, None
+        for p, photo in enumerate(photos.tolist()):
+            gap = distance(unit(sketch), unit(photo))
+            if labels[p] == labels[a] and (farthest is None or gap > farthest[0]):
+                farthest = (gap, p)
+            if labels[p] != labels[a] and (nearest is None or gap < nearest[0]):
+                nearest = (gap, p)
+        assert (positive[a], negative[a]) == (farthest[1], nearest[1])
+
+
+def test_batch_hard_by_hand():
+    """Angles in degrees: the sketch at 0 has positives at 10 and 80, negatives at 30 and 100."""
+    angles = torch.tensor([10.0, 80.0, 30.0, 100.0]).deg2rad()
+    photos = torch.stack([angles.cos(), angles.sin()], dim=1) * torch.tensor(
+        [[1.0], [5.0], [2.0], [7.0]]
+    )  # lengths are ignored
+    sketches = torch.tensor([[3.0, 0.0]]).repeat(4, 1)
+    positive, negative = mine_triplets(sketches, photos, torch.tensor([0, 0, 1, 1]))
+    assert positive.tolist() == [1, 1, 3, 3] and negative.tolist() == [2, 2, 0, 0]
+
+
+def test_random_mining_takes_every_allowed_photo_and_no_other():
+    labels = torch.tensor([0, 0, 1, 1, 2])
+    torch.manual_seed(0)
+    picks = [mine_triplets(torch.zeros(5, 2), torch.zeros(5, 2), labels, "random") for _ in range(200)]
+    for anchor, label in enumerate(labels):
+        allowed = {i for i in range(5) if labels[i] == label}
+        assert {int(positive[anchor]) for positive, _ in picks} == allowed
+        assert {int(negative[anchor]) for _, negative in picks} == set(range(5)) - allowed
+
+
+@pytest.mark.parametrize("mining", ["batch_hard", "random"])
+def test_a_batch_of_one_class_says_what_to_do(mining):
+    with pytest.raises(ValueError, match="at least two classes.*classes_per_batch"):
+        mine_triplets(torch.randn(3, 2), torch.randn(3, 2), torch.tensor([7, 7, 7]), mining)
+
+
+def test_mining_does_not_depend_on_the_autograd_graph():
+    sketches = torch.randn(4, 3, requires_grad=True)
+    positive, negative = mine_triplets(sketches, torch.randn(4, 3), torch.tensor([0, 0, 1, 1]))
+    assert not positive.requires_grad and not negative.is_floating_point()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("margin", [0.0, 0.3, 2.0])
+def test_triplet_loss_equals_the_formula(dtype, margin):
+    anchor, positive, negative = torch.randn(3, 9, 5, generator=torch.Generator().manual_seed(1)).to(dtype)
+    rows = [[unit(v) for v in x.tolist()] for x in (anchor, positive, negative)]
+    expected = [max(0.0, distance(a, p) - distance(a, n) + margin) for a, p, n in zip(*rows)]
+    loss = triplet_loss(anchor, positive, negative, margin)
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(sum(expected) / 9, abs=2e-5)
+
+
+def test_triplet_loss_by_hand():
+    """Unit vectors at right angles are sqrt(2) apart, opposite ones 2; what is beyond the margin costs nothing."""
+    x, y = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    assert triplet_loss(x, 3 * y, -2 * x, 0.3).item() == pytest.approx(0.0, abs=1e-5)
+    assert triplet_loss(x, -x, y, 0.3).item() == pytest.approx(2 - math.sqrt(2) + 0.3, abs=1e-5)
+    assert triplet_loss(x, x, x, 0.3).item() == pytest.approx(0.3, abs=1e-5)
+
+
+def test_the_gradient_pulls_the_positive_and_pushes_the_negative():
+    anchor, positive, negative = (torch.tensor([v], requires_grad=True) for v in ([1.0, 0.0], [0.6, 0.8], [0.8, 0.6]))
+    triplet_loss(anchor, positive, negative, 0.3).backward()
+    assert (positive.grad @ anchor.T).item() < 0 < (negative.grad @ anchor.T).item()  # a step is against the gradient
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_relation_loss_equals_the_formula(dtype):
+    positive, negative = torch.rand(2, 7, generator=torch.Generator().manual_seed(2)).to(dtype)
+    errors = [(1 - s) ** 2 for s in positive.tolist()] + [s**2 for s in negative.tolist()]
+    tolerance = 5e-3 if dtype in (torch.bfloat16, torch.float16) else 1e-6
+    assert relation_loss(positive, negative).item() == pytest.approx(sum(errors) / len(errors), abs=tolerance)
+
+
+def test_relation_loss_by_hand():
+    assert relation_loss(torch.tensor([1.0, 1.0]), torch.tensor([0.0, 0.0])).item() == 0
+    assert relation_loss(torch.tensor([0.0]), torch.tensor([1.0])).item() == 1
+    assert relation_loss(torch.tensor([0.5, 1.0]), torch.tensor([0.5, 0.0])).item() == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+def test_contrastive_loss_equals_the_formula(dtype, temperature):
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randn(5, 4, generator=generator).to(dtype)
+    prototypes = torch.randn(3, 4, generator=generator).to(dtype)
+    labels = [2, 0, 1, 1, 0]
+    total = 0.0
+    for image, label in zip(images.tolist(), labels):
+        logits = [sum(a * b for a, b in zip(unit(image), unit(p))) / temperature for p in prototypes.tolist()]
+        total += math.log(sum(math.exp(x - logits[label]) for x in logits))
+    loss = text_contrastive_loss(images, prototypes, torch.tensor(labels), temperature)
+    assert loss.item() == pytest.approx(total / 5, rel=1e-5)
+
+
+def test_contrastive_loss_by_hand():
+    """An image on its own prototype, at right angles to the other: log(1 + exp(-1 / temperature))."""
+    loss = text_contrastive_loss(torch.tensor([[5.0, 0.0]]), torch.eye(2), torch.tensor([0]), 0.5)
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-2)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+def test_sketch_photo_contrast_equals_the_formula(dtype, temperature):
+    """Both directions, each anchor's same-class partners averaged."""
+    sketches, photos, labels = random_batch(6, num_classes=3, per_class=2)
+    labels[0] = labels[1]  # uneven classes
+    sketches, photos = sketches.to(dtype), photos.to(dtype)
+    total = 0.0
+    for anchors, others in ((sketches, photos), (photos, sketches)):
+        for anchor, label in zip(anchors.tolist(), labels):
+            logits = [sum(a * b for a, b in zip(unit(anchor), unit(other))) / temperature for other in others.tolist()]
+            normaliser = math.log(sum(math.exp(x) for x in logits))
+            partners = [normaliser - logits[k] for k in range(len(labels)) if labels[k] == label]
+            total += sum(partners) / len(partners)
+    loss = sketch_photo_contrastive_loss(sketches, photos, labels, temperature)
+    assert loss.item() == pytest.approx(total / 12, rel=1e-4)
+
+
+def test_sketch_photo_contrast_by_hand():
+    """Two classes at right angles, one pair each: log(1 + exp(-1 / temperature)); the same for wrong pairs, plus 1 / t."""
+    pairs, labels = torch.eye(2), torch.tensor([0, 1])
+    expected = math.log(1 + math.exp(-2))
+    assert sketch_photo_contrastive_loss(3 * pairs, pairs, labels, 0.5).item() == pytest.approx(expected)
+    assert sketch_photo_contrastive_loss(pairs, pairs.flip(0), labels, 0.5).item() == pytest.approx(expected + 2)
+
+
+def test_a_class_without_description_does_not_make_the_contrast_nan():
+    images = torch.randn(2, 3, requires_grad=True)
+    prototypes = torch.zeros(2, 3, requires_grad=True)
+    loss = text_contrastive_loss(images, prototypes, torch.tensor([0, 1]), 0.07)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(2)) and images.grad.isfinite().all() and prototypes.grad.isfinite().all()
+
+
+def test_the_losses_are_the_same_under_autocast():
+    sketches, photos, labels = random_batch(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        mined = mine_triplets(sketches, photos, labels)
+        loss = triplet_loss(sketches, photos[mined[0]], photos[mined[1]], 0.3)
+    positive, negative = mine_triplets(sketches, photos, labels)
+    assert torch.equal(mined[0], positive) and torch.equal(mined[1], negative)
+    assert torch.allclose(loss, triplet_loss(sketches, photos[positive], photos[negative], 0.3))
+    a, p, n = (F.normalize(x, dim=-1) for x in (sketches, photos[positive], photos[negative]))
+    assert torch.allclose(loss, ((a - p).norm(dim=1) - (a - n).norm(dim=1) + 0.3).relu().mean(), atol=1e-5)

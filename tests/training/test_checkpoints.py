@@ -1,0 +1,243 @@
+"""Checkpoints that are complete or absent.  python -m pytest tests/training/test_checkpoints.py"""
+
+import hashlib
+import json
+import os
+
+import pytest
+import torch
+from accelerate import Accelerator
+from running import forget_accelerate
+
+from caan.training import checkpoints as checkpoint
+from caan.training.checkpoints import (
+    STATE_FILE,
+    TrainerState,
+    latest_checkpoint,
+    load_checkpoint,
+    publish_files,
+    publish_folder,
+    require_fresh,
+    save_checkpoint,
+    temporary_folder,
+)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing catches it."""
+
+
+class Training:
+    """A tiny model with optimizer and schedule under Accelerate."""
+
+    def __init__(self, width: int = 3, groups: int = 1):
+        forget_accelerate()
+        torch.manual_seed(0)
+        self.accelerator = Accelerator(cpu=True)
+        model = torch.nn.Linear(width, 2)
+        parameters = list(model.parameters())
+        optimizer = torch.optim.AdamW([{"params": parameters[i::groups]} for i in range(groups)], lr=0.1)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, 1, 0.5)
+        self.accelerator.register_for_checkpointing(self.schedule)
+
+    def step(self) -> None:
+        self.model(torch.ones(4, self.model.in_features)).square().sum().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+
+    def content(self) -> list:
+        moments = [s["exp_avg"].tolist() for s in self.optimizer.state_dict()["state"].values()]
+        return [[p.tolist() for p in self.model.parameters()], moments, self.schedule.get_last_lr()]
+
+
+@pytest.fixture
+def training():
+    return Training()
+
+
+def save(training, folder, step: int, **state):
+    return save_checkpoint(training.accelerator, folder, TrainerState(step=step, **state))
+
+
+def fingerprint(folder) -> dict:
+    """Hash of every file below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def names(folder) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_everything_comes_back(training, tmp_path):
+    for _ in range(3):
+        training.step()
+    state = TrainerState(epoch=2, batches=5, step=3, best_metric=0.25, best_folder="best_epoch_0001")
+    path = save_checkpoint(training.accelerator, tmp_path, state)
+    saved = training.content()
+    training.step()
+    assert training.content() != saved
+    again = Training()
+    assert load_checkpoint(again.accelerator, path) == state
+    assert again.content() == saved
+    again.step()
+    assert again.content() == training.content()
+
+
+def test_before_the_first_validation_there_is_no_best(training, tmp_path):
+    path = save(training, tmp_path, 1)
+    assert load_checkpoint(training.accelerator, path) == TrainerState(step=1, best_metric=float("-inf"), best_folder=None)
+
+
+def test_the_newest_and_the_best_are_kept(training, tmp_path):
+    for name in ("best_epoch_0001", "best_epoch_0002", ".best_epoch_0003.tmp", ".step_00000009.tmp", "push_00000002"):
+        (tmp_path / name).mkdir()
+    save(training, tmp_path, 9)
+    assert names(tmp_path) == {"step_00000009", "push_00000002"}
+    (tmp_path / "best_epoch_0002").mkdir()
+    (tmp_path / "best_epoch_0004").mkdir()
+    save(training, tmp_path, 10, best_folder="best_epoch_0002")
+    assert names(tmp_path) == {"step_00000010", "best_epoch_0002", "push_00000002"}
+
+
+def test_the_latest_is_the_newest_complete_one(training, tmp_path):
+    assert latest_checkpoint(tmp_path / "nowhere") is None and latest_checkpoint(tmp_path) is None
+    path = save(training, tmp_path, 99)
+    for name in ("step_00000100", ".step_00000101.tmp"):  # killed before, and while, the state was written
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"half of it")
+    (tmp_path / ".step_00000101.tmp" / STATE_FILE).write_text('{"epo')
+    assert latest_checkpoint(tmp_path) == path
+    save(training, tmp_path, 102)
+    assert names(tmp_path) == {"step_00000102"}  # leftovers are gone
+
+
+@pytest.mark.parametrize("moment", ["fsync", "rename", "rmtree"])
+def test_a_kill_at_any_moment_leaves_a_checkpoint_to_go_on_from(training, tmp_path, monkeypatch, moment):
+    training.step()
+    old, before = save(training, tmp_path, 1, best_folder=None), training.content()
+    training.step()
+
+    def kill(*args, **kwargs):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if moment == "fsync":
+            patch.setattr(os, "fsync", kill)
+        elif moment == "rename":
+            patch.setattr(type(tmp_path), "rename", kill)
+        else:  # when the new one stands and the old ones go
+            final = tmp_path / "step_00000002"
+            remove = checkpoint.shutil.rmtree
+            patch.setattr(checkpoint.shutil, "rmtree", lambda p, **k: kill() if final.exists() else remove(p, **k))
+        with pytest.raises(Killed):
+            save(training, tmp_path, 2)
+    again = Training()
+    latest = latest_checkpoint(tmp_path)
+    assert load_checkpoint(again.accelerator, latest).step == (2 if moment == "rmtree" else 1)
+    assert again.content() == (training.content() if moment == "rmtree" else before)
+    again.step()
+    save(again, tmp_path, 3)
+    assert names(tmp_path) == {"step_00000003"}
+    assert moment == "rmtree" or latest == old
+
+
+def test_a_folder_that_is_no_checkpoint(training, tmp_path):
+    (tmp_path / "step_00000001").mkdir()
+    with pytest.raises(ValueError, match="step_00000001 is no complete checkpoint: it has no trainer_state.json"):
+        load_checkpoint(training.accelerator, tmp_path / "step_00000001")
+
+
+@pytest.mark.parametrize("other", [{"width": 5}, {"groups": 2}])
+def test_another_model_is_refused_and_nothing_is_lost(training, tmp_path, other):
+    training.step()
+    path = save(training, tmp_path, 1)
+    before = fingerprint(tmp_path)
+    with pytest.raises(ValueError, match=f"The checkpoint {path} holds another model than these options build. Resume with"):
+        load_checkpoint(Training(**other).accelerator, path)
+    assert fingerprint(tmp_path) == before
+    again = Training()
+    load_checkpoint(again.accelerator, path)
+    assert again.content() == training.content()
+
+
+def test_a_new_run_does_not_begin_over_an_old_one(training, tmp_path):
+    require_fresh(tmp_path / "nowhere")
+    (tmp_path / "best_epoch_0001").mkdir()
+    require_fresh(tmp_path)
+    path = save(training, tmp_path, 7)
+    with pytest.raises(ValueError, match=f"{path} is a checkpoint of an earlier run. Go on from it with --resume_from_check"):
+        require_fresh(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------------ finished folders
+
+
+def model_folder(path, text: str):
+    path.mkdir()
+    for name in ("config.json", "a.py", "model.safetensors", "zebra.json"):
+        (path / name).write_text(f"{name} {text}")
+    return path
+
+
+def test_files_are_published_with_the_config_last(tmp_path, monkeypatch):
+    source, target = model_folder(tmp_path / "best", "new"), tmp_path / "out"
+    (target / "checkpoints").mkdir(parents=True)
+    (target / "config.json").write_text("old")
+    (target / ".model.safetensors.tmp").write_text("of a killed run")
+    order, replace = [], os.replace
+
+    def spy(old, new):
+        assert not (target / "config.json").exists()  # until all others are there nothing loads
+        order.append(new.name)
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", spy)
+    publish_files(source, target)
+    assert len(order) == 4 and order[-1] == "config.json"
+    assert {path.name: path.read_text() for path in target.iterdir() if path.is_file()} == {
+        path.name: path.read_text() for path in source.iterdir()
+    }
+    assert names(source) == {"config.json", "a.py", "model.safetensors", "zebra.json"} and (target / "checkpoints").is_dir()
+
+
+@pytest.mark.parametrize("copied", range(4))
+def test_a_kill_while_publishing_never_mixes_two_models(tmp_path, monkeypatch, copied):
+    target = tmp_path / "out"
+    publish_files(model_folder(tmp_path / "old", "old"), target)
+    source, copy, done = model_folder(tmp_path / "best", "new"), checkpoint.shutil.copyfile, []
+
+    def copyfile(old, new):
+        if len(done) == copied:
+            new.write_text("half")
+            raise Killed
+        done.append(copy(old, new))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.shutil, "copyfile", copyfile)
+        with pytest.raises(Killed):
+            publish_files(source, target)
+    assert not (target / "config.json").exists()
+    assert all("half" not in path.read_text() for path in target.iterdir() if not path.name.startswith("."))
+    publish_files(source, target)
+    assert fingerprint(target) == fingerprint(source)
+
+
+def test_a_folder_takes_the_place_of_an_older_one(tmp_path):
+    final = tmp_path / "best_epoch_0001"
+    for text in ("first", "second"):
+        temporary = temporary_folder(final)
+        assert temporary.parent == tmp_path and temporary.name.startswith(".") and not any(temporary.iterdir())
+        (temporary / "weights").write_text(text)
+        (temporary / f"only_{text}").write_text("")
+        publish_folder(temporary, final)
+        assert names(final) == {"weights", f"only_{text}"} and (final / "weights").read_text() == text
+    assert names(tmp_path) == {"best_epoch_0001"}
+
+
+def test_the_state_is_plain_json(training, tmp_path):
+    path = save(training, tmp_path, 1, epoch=1, best_metric=0.5, best_folder="best_epoch_0001")
+    state = json.loads((path / STATE_FILE).read_text())
+    assert state == {"epoch": 1, "batches": 0, "step": 1, "best_metric": 0.5, "best_folder": "best_epoch_0001"}
