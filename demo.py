@@ -19,7 +19,8 @@ from caan.evaluation.evaluate import embed_benchmark, write_results
 from caan.evaluation.metrics import retrieval_metrics
 from caan.evaluation.report import results_table
 from caan.evaluation.retrievers import PIXELS, Retriever, load_retriever
-from caan.options import DataOptions, ModelOptions, TrainOptions, parse_options
+from caan.options import DataOptions, ModelOptions, TrainOptions
+from caan.parsing import parse_options
 from caan.training.building import build_model
 
 RECIPE = "recipes/openmoji.yaml"

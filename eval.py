@@ -22,7 +22,8 @@ from caan.evaluation.metrics import retrieval_metrics
 from caan.evaluation.reranking import rerank
 from caan.evaluation.retrievers import load_retriever
 from caan.hub.card import carded_folders, update_card
-from caan.options import EvalOptions, parse_options
+from caan.options import EvalOptions
+from caan.parsing import parse_options
 
 # --- options and data
 explain_errors()

@@ -1,29 +1,102 @@
-"""How the scripts end on bad input: one clear message and exit status 1, as a user needs it, not the way to where it arose."""
+"""How commands end on bad input: one line that names the file and the cure, not the way to where it arose.
+
+    with exit_on_error("caan push", hint="to go on: caan push ..."):
+        ...
+
+Exit status: 1 on bad input, 130 after Ctrl-C, 143 after SIGTERM. CAAN_TRACEBACK=1 in the environment brings tracebacks back.
+"""
 
 import difflib
+import errno
 import os
+import re
+import signal
 import sys
-import traceback
-from collections.abc import Collection, Iterable
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
-USER_ERRORS = (ValueError, OSError, ImportError)  # what the package raises on bad input; anything else is a bug
+USER_ERRORS = (ValueError, OSError, ImportError)  # what the package raises on bad input; most else is a bug
+WORKER = re.compile(r"DataLoader worker \(pid[^)]*\) .*(killed by signal|exited unexpectedly)", re.DOTALL)
 
 
-def explain_errors() -> None:
-    """From now on an error of `USER_ERRORS` that ends the program is printed without its traceback."""
-    sys.excepthook = print_error
+class Terminated(BaseException):
+    """SIGTERM reached the process."""
 
 
-def print_error(kind: type[BaseException], error: BaseException, trace) -> None:
-    """An exception hook. The environment variable CAAN_TRACEBACK brings the traceback back."""
-    if not issubclass(kind, USER_ERRORS) or os.environ.get("CAAN_TRACEBACK"):
-        traceback.print_exception(kind, error, trace)
+@contextmanager
+def exit_on_error(prog: str, hint: str | Callable[[], str] | None = None) -> Iterator[None]:
+    """Ends the program with one line on an error of the user's input, on Ctrl-C and on SIGTERM.
+
+    Args:
+        prog: what the line begins with. hint: of a stop, what is kept and which command goes on.
+
+    Raises SystemExit.
+    """
+    with sigterm_raises():
+        try:
+            yield
+        except KeyboardInterrupt:
+            stop(prog, 130, hint)
+        except Terminated:
+            stop(prog, 143, hint)
+        except Exception as error:
+            message = explain(error)
+            if message is None or os.environ.get("CAAN_TRACEBACK"):
+                raise
+            print(f"\n{prog}: error: {message}", file=sys.stderr)
+            raise SystemExit(1) from None
+
+
+@contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """SIGTERM raises `Terminated` inside, so that files are closed and locks let go; only the main thread can ask for it."""
+
+    def raise_terminated(number, frame):
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
+    before = signal.signal(signal.SIGTERM, raise_terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def stop(prog: str, status: int, hint: str | Callable[[], str] | None) -> None:
+    """Says that the program was stopped, and how to go on. Raises SystemExit."""
+    text = hint() if callable(hint) else hint
+    print(f"\n{prog}: stopped{f'; {text}' if text else ''}", file=sys.stderr)
+    raise SystemExit(status) from None
+
+
+def explain(error: BaseException) -> str | None:
+    """What a user needs to know of an error, in one message; None for what must be a bug."""
     message = str(error)
+    if WORKER.search(message):
+        return (
+            "a process that reads pictures was killed, mostly for want of memory: lower --num_workers or the batch, or take "
+            "--num_workers 0."
+        )
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return f"out of memory: lower the batch or the image size. ({message.splitlines()[0] if message else 'no details'})"
+    if no_space(error):
+        return f"{message} Free some space on that disk."
+    if type(error).__name__ == "SafetensorError":
+        return f"{message} The file of weights is damaged: download or write it again."
+    if not isinstance(error, USER_ERRORS):
+        return None
     if message.startswith("Caught "):  # from a loader's worker, which sends its traceback as the message
-        message = message.rstrip().rpartition(f"\n{kind.__name__}: ")[2]
-    print(f"\nerror: {message}\n(CAAN_TRACEBACK=1 shows where it arose.)", file=sys.stderr)
+        message = message.rstrip().rpartition(f"\n{type(error).__name__}: ")[2]
+    return message
+
+
+def no_space(error: BaseException) -> bool:
+    """Whether a disk was full, by the error's number or by the words of libraries that drop it."""
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    return full or bool(re.search(r"No space left on device|StorageFull|PytorchStreamWriter failed writing", str(error)))
 
 
 def refuse_unknown(problem: str, names: Iterable[str], known: Collection[str]) -> None:
@@ -35,9 +108,9 @@ def refuse_unknown(problem: str, names: Iterable[str], known: Collection[str]) -
 
 
 @contextmanager
-def naming(option: str, value: str):
-    """Errors of loading from the Hub or a folder begin with the option that named it: the Hub's own may not."""
+def naming(option: str, value: str) -> Iterator[None]:
+    """Errors of loading from the Hub or a folder begin with the option that named it, whatever a broken file raises."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise ValueError(f"{option} {value!r} cannot be loaded: {error}") from error

@@ -1,55 +1,74 @@
-"""Options of train.py and eval.py: dataclasses, read from a YAML recipe and the command line, the latter winning."""
+"""Families of options: dataclasses that commands are composed of, read from a YAML recipe and the command line.
 
-import argparse
-import difflib
-import json
-import re
-import sys
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+    model_options, data_options, train_options = parse_options(ModelOptions, DataOptions, TrainOptions, argv=argv)
 
-import yaml
-from transformers import HfArgumentParser
+A family names each thing once, so that it is called the same in every command. A field's metadata hold its help and its range;
+a value out of range is refused by name, whether it comes from a recipe, a command line or Python. Nothing here imports torch.
+"""
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Literal, NamedTuple
 
 
-def option(default, text: str):
-    """A dataclass field with a help text."""
-    return field(default=default, metadata={"help": text})
+class Range(NamedTuple):
+    """Bounds of a number. `above` leaves out the lower bound, `below` the upper one; high None = no upper bound."""
+
+    low: float
+    high: float | None = None
+    above: bool = False
+    below: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is finite and within the bounds."""
+        high_enough = value > self.low if self.above else value >= self.low
+        low_enough = self.high is None or (value < self.high if self.below else value <= self.high)
+        return math.isfinite(value) and high_enough and low_enough
+
+    def __str__(self) -> str:
+        if self.high is None:
+            return f"{'above' if self.above else 'at least'} {self.low:g}"
+        return f"in {'(' if self.above else '['}{self.low:g}, {self.high:g}{')' if self.below else ']'}"
+
+
+COUNT, NOT_NEGATIVE = Range(1), Range(0)
+SHARE, SHARE_BELOW_ONE, SHARE_ABOVE_ZERO = Range(0, 1), Range(0, 1, below=True), Range(0, 1, above=True)
+
+
+def option(default, text: str, allowed: Range | None = None):
+    """A dataclass field with a help text and, for a number or a list of numbers, its range. A list is copied."""
+    metadata = {"help": text} if allowed is None else {"help": text, "range": allowed}
+    if isinstance(default, list):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass
-class ModelOptions:
-    """What is trained."""
+class Options:
+    """What the families have in common: numbers out of range are refused when an instance is made."""
 
-    model: str | None = option(
-        None,
-        "Hub id or folder of a CAAN to train on from; of the other model options only activation_checkpointing applies then.",
-    )
-    vision_model: str | None = option(None, "Hub id or folder that both vision towers start from; none = random weights.")
-    text_model: str | None = option(None, "Hub id or folder of the text encoder and its tokenizer; none = random weights.")
-    model_config: str = option("{}", "Fields of CAANConfig, as a mapping in a recipe and as JSON on the command line.")
-    image_size: int = option(224, "Side of the square input, in pixels.")
-    inference_image_size: int = option(
-        0,
-        "Side that the finished model's processor makes; 0 = image_size. Crops enlarge, so go higher.",
-    )
-    sketch_shade: float = option(
-        0.0, "Darkness of the shade laid over what a sketch's outline encloses, at inference too: 0 (none) to 1 (black)."
-    )
-    tokenizer_vocab_size: int = option(2000, "Words of the tokenizer that is trained on the descriptions without text_model.")
-    freeze_vision_blocks: int = option(0, "First blocks of each vision encoder, with its embeddings, that stay as they are.")
-    activation_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, a third slower.")
+    def __post_init__(self):
+        for item in fields(self):
+            allowed, value = item.metadata.get("range"), getattr(self, item.name)
+            for number in value if isinstance(value, list) else [value]:
+                if allowed is not None and number is not None and not allowed.holds(number):
+                    raise ValueError(f"{item.name} must be {allowed}, got {number}.")
 
 
 @dataclass
-class SourceOptions:
-    """Which data."""
+class SourceOptions(Options):
+    """Which data, and what becomes of the incomplete and the broken."""
 
     dataset: str = option("openmoji", "Builder in dataset_scripts, or Hub id or folder of its Parquet form.")
     dataset_config: str | None = option(None, "Zero-shot split, such as 104_21; none = the builder's default.")
     data_dir: str | None = option(None, "Folder with the archive's pictures, for builders that need one.")
     allow_partial: bool = option(False, "Go on where the archive in data_dir is not complete.")
+    skip_corrupt: bool = option(
+        False, "Leave out pictures that do not decode and sketches without ink; they are named and counted. Checks all once."
+    )
+    verify: bool = option(False, "Decode every picture before the data set is built (minutes); a bad one is named.")
+    duplicates: bool = option(False, "Keep both copies of doubly listed photos (Sketchy's published protocol).")
+    validation_photos: float = option(0.1, "Share of each seen class's photos that is held out.", SHARE_BELOW_ONE)
 
 
 @dataclass
@@ -57,51 +76,90 @@ class DataOptions(SourceOptions):
     """What it is trained on."""
 
     descriptions: str | None = option(None, "JSON lines of `caan describe`, in place of the data's own descriptions.")
-    num_workers: int = option(2, "Processes that read and augment pictures, for each training process.")
+    num_workers: int = option(2, "Processes that read and augment pictures, for each training process.", NOT_NEGATIVE)
     train_on_validation: bool = option(
         False, "Train on the held-out items of seen classes too: for a recipe that is fixed. Needs keep: last."
     )
     augment: bool = option(True, "Random flips, crops, colours of photos, and strokes and shapes of sketches.")
-    sentences_per_step: int = option(2, "Description sentences a class that a step reads, drawn at random; 0 = all.")
+    sentences_per_step: int = option(
+        2, "Description sentences a class that a step reads, drawn at random; 0 = all.", NOT_NEGATIVE
+    )
 
 
 @dataclass
-class TrainOptions:
+class ModelOptions(Options):
+    """What is trained."""
+
+    model: str | None = option(
+        None,
+        "Hub id or folder of a CAAN to train on from; its config, input size and shade are its own, and of the other model "
+        "options only freeze_vision_blocks, inference_image_size and activation_checkpointing apply.",
+    )
+    vision_model: str | None = option(None, "Hub id or folder that both vision towers start from; none = random weights.")
+    text_model: str | None = option(None, "Hub id or folder of the text encoder and its tokenizer; none = random weights.")
+    model_config: str = option(
+        "{}", "Fields of CAANConfig, as a mapping in a recipe and as JSON here; --model_config.margin 0.2 changes one."
+    )
+    image_size: int = option(224, "Side of the square input, in pixels.", COUNT)
+    inference_image_size: int = option(
+        0, "Side that the finished model's processor makes; 0 = image_size. Crops enlarge, so go higher.", NOT_NEGATIVE
+    )
+    sketch_shade: float = option(
+        0.0, "Darkness of the shade laid over what a sketch's outline encloses, at inference too: 0 (none) to 1 (black).", SHARE
+    )
+    tokenizer_vocab_size: int = option(
+        2000, "Words of the tokenizer that is trained on the descriptions without text_model.", COUNT
+    )
+    freeze_vision_blocks: int = option(
+        0, "First blocks of each vision encoder, with its embeddings, that stay as they are.", NOT_NEGATIVE
+    )
+    activation_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, a third slower.")
+
+
+@dataclass
+class TrainOptions(Options):
     """How it is trained."""
 
     output_dir: str = option("outputs/caan", "Where the finished model goes, in the form of a Hub repository.")
-    seed: int = option(0, "Seed of weights, batches and augmentation.")
-    num_epochs: int = option(20, "Passes over the training sketches.")
-    classes_per_batch: int = option(16, "P: classes in a batch of one process.")
-    items_per_class: int = option(4, "K: sketches, and photos, of each class in a batch.")
-    batches_per_epoch: int = option(0, "Batches an epoch, of all processes together; 0 = as many as show every sketch once.")
-    learning_rate: float = option(3e-4, "Peak learning rate.")
-    vision_learning_rate: float = option(0.0, "Peak rate of the vision encoders; 0 = the same. Lower it for a warm start.")
-    layer_decay: float = option(1.0, "Each vision block learns at this share of the next one's rate; 1 = at the same.")
-    weight_decay: float = option(0.05, "AdamW's weight decay; norms and biases have none.")
-    warmup_ratio: float = option(0.05, "Share of the steps in which the learning rate rises; then it falls by a cosine.")
-    max_grad_norm: float = option(1.0, "Gradients are clipped to this norm; 0 = not.")
-    gradient_accumulation_steps: int = option(1, "Batches for one step of the optimizer; triplets never cross batches.")
-    mixed_precision: Literal["no", "bf16", "fp16", "auto"] = option(
-        "no", "Type of the activations; fp16 needs a GPU; auto: bf16 where this machine multiplies it natively, else no."
+    seed: int = option(0, "Seed of weights, batches and augmentation.", NOT_NEGATIVE)
+    num_epochs: int = option(20, "Passes over the training sketches.", COUNT)
+    classes_per_batch: int = option(16, "P: classes in a batch of one process.", Range(2))
+    items_per_class: int = option(4, "K: sketches, and photos, of each class in a batch.", COUNT)
+    batches_per_epoch: int = option(
+        0,
+        "Batches an epoch, of all processes together; 0 = so many as hold the number of training sketches. Classes are drawn "
+        "evenly, so that of a class with more sketches than others an epoch shows a part.",
+        NOT_NEGATIVE,
+    )
+    learning_rate: float = option(3e-4, "Peak learning rate.", NOT_NEGATIVE)
+    vision_learning_rate: float = option(
+        0.0, "Peak rate of the vision encoders; 0 = the same. Lower it for a warm start.", NOT_NEGATIVE
+    )
+    layer_decay: float = option(
+        1.0, "Each vision block learns at this share of the next one's rate; 1 = at the same.", SHARE_ABOVE_ZERO
+    )
+    weight_decay: float = option(0.05, "AdamW's weight decay; norms and biases have none.", NOT_NEGATIVE)
+    warmup_ratio: float = option(0.05, "Share of the steps in which the learning rate rises; then it falls by a cosine.", SHARE)
+    max_grad_norm: float = option(1.0, "Gradients are clipped to this norm; 0 = not.", NOT_NEGATIVE)
+    gradient_accumulation_steps: int = option(1, "Batches for one step of the optimizer; triplets never cross batches.", COUNT)
+    mixed_precision: Literal["no", "bf16", "fp16", "auto"] | None = option(
+        None,
+        "Type of the activations; none = as `accelerate launch` says, else float32. fp16 needs a GPU; auto: bf16 where this "
+        "machine multiplies it natively, else no.",
     )
     cpu: bool = option(False, "Train on the CPU although there is a GPU.")
-    checkpointing_steps: int = option(0, "Also write a checkpoint every so many steps; 0 = at the end of epochs only.")
+    checkpointing_steps: int = option(
+        0, "Also write a checkpoint every so many steps; 0 = at the end of epochs only.", NOT_NEGATIVE
+    )
+    save_total_limit: int = option(
+        2, "Checkpoints that are kept; of two the older one serves where the newer is damaged.", COUNT
+    )
     resume_from_checkpoint: str | None = option(None, "A checkpoint folder, or latest: go on where the run was left.")
-    eval_batch_size: int = option(128, "Pictures encoded at once in validation.")
+    eval_batch_size: int = option(128, "Pictures encoded at once in validation.", COUNT)
     keep: Literal["best", "last"] = option(
         "best", "Weights of the finished model: best (by mAP@all on the seen hold-out) or last."
     )
     report_to: str = option("none", "Tracker: none, tensorboard (extra tracking), trackio, wandb, or all that are installed.")
-
-    def __post_init__(self):
-        for name in ("num_epochs", "items_per_class", "gradient_accumulation_steps", "eval_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if self.mixed_precision == "auto":  # at once, so that the card tells what was used
-            from caan.training.precision import fastest_precision  # loads PyTorch, which --help does without
-
-            self.mixed_precision = fastest_precision(self.cpu)
 
 
 @dataclass
@@ -129,77 +187,35 @@ class EvalOptions(SourceOptions):
     update_card: bool = option(False, "Also put them into the folder of each CAAN that is evaluated, and write its card anew.")
 
     def __post_init__(self):
+        super().__post_init__()
         if self.rerank and self.update_card:
             raise ValueError("A card shows the model's own ranking: leave out either rerank or update_card.")
 
 
-class RecipeLoader(yaml.SafeLoader):
-    """YAML with the numbers of its version 1.2: 1e-3 is one, and 104_21, the name of a split, is none."""
+@dataclass
+class PushOptions(Options):
+    """What is pushed, and how."""
+
+    full: bool = option(False, "Push the full form, with text encoder and alignment, instead of the form for inference.")
+    private: bool = option(False, "Make the repository on the Hub private; refused where it is there and public.")
+    revision: str | None = option(None, "Branch of the repository that is pushed to, made where it is missing; none = main.")
+    commit_message: str | None = option(None, "Message of the commit on the Hub.")
+    license: str | None = option(None, "Licence of the weights, for the card, as the Hub names it, such as apache-2.0.")
 
 
-NUMBERS = {"int": r"[-+]?(0|[1-9][0-9]*)", "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"}
-RecipeLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in NUMBERS]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-for kind, pattern in NUMBERS.items():
-    RecipeLoader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"^{pattern}$"), list("-+.0123456789"))
+@dataclass
+class TrainPushOptions(PushOptions):
+    """Whether a training run is pushed, and where to."""
 
+    push_to_hub: bool = option(False, "Push the finished model to the Hub.")
+    hub_model_id: str | None = option(None, "Repository that push_to_hub goes to, such as org/caan-sketchy.")
+    push_steps: int = option(
+        0, "Also push the current weights every so many steps, in the background; 0 = at the end only.", NOT_NEGATIVE
+    )
 
-class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults, and leaves the lines of the description alone."""
-
-
-def parse_options(*classes, argv: list[str] | None = None, description: str | None = None) -> tuple:
-    """Instances of the dataclasses from `[recipe.yaml] [--option value ...]`.
-
-    Raises SystemExit with a message for an unknown option, on the command line or in the recipe, naming the nearest one, and
-    for a value of the wrong type.
-    """
-    argv = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser(classes, description=description)
-    parser.add_argument("recipe", nargs="?", help="YAML file with any of the options below; the command line wins.")
-    recipe = parse_known(parser, argv).recipe
-    if recipe is not None:
-        parser.set_defaults(**read_recipe(recipe, classes))
-    *parsed, _ = parser.parse_args_into_dataclasses(argv, look_for_args_file=False)
-    return tuple(parsed)
-
-
-def build_parser(classes: tuple, **settings) -> HfArgumentParser:
-    """A parser of the dataclasses' fields. Abbreviations are off: a later option could change what one means."""
-    usage = "%(prog)s [recipe.yaml] [--option value ...]"
-    return HfArgumentParser(classes, usage=usage, formatter_class=HelpFormatter, allow_abbrev=False, **settings)
-
-
-def parse_known(parser: HfArgumentParser, argv: list[str]) -> argparse.Namespace:
-    """The parsed arguments; an unknown one ends the program with a message that names the nearest option."""
-    values, unknown = parser.parse_known_args(argv)
-    if unknown:
-        name = unknown[0].split("=")[0].lstrip("-")
-        near = difflib.get_close_matches(name.replace("-", "_"), vars(values), 1)
-        parser.error(f"unknown option {name!r}{f', did you mean {near[0]!r}?' if near else ''}")
-    return values
-
-
-def read_recipe(path: str, classes: tuple) -> dict:
-    """The recipe's options, checked as if they stood on the command line; nested mappings become JSON."""
-    parser = build_parser(classes, prog=path)
-    if not Path(path).is_file():
-        parser.error("no such recipe")
-    try:
-        values = yaml.load(Path(path).read_text(), RecipeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        parser.error(f"no YAML: {error}")
-    if not isinstance(values, dict | None):
-        parser.error("a recipe is a mapping of options to values")
-    given = {str(key).replace("-", "_"): value for key, value in (values or {}).items() if value is not None}
-    parsed = parse_known(parser, [argument for key, value in given.items() for argument in as_arguments(key, value)])
-    return {key: getattr(parsed, key) for key in given}
-
-
-def as_arguments(key: str, value) -> list[str]:
-    """An option of a recipe as command-line arguments."""
-    if isinstance(value, list):
-        return [f"--{key}", *map(str, value)]
-    return [f"--{key}={json.dumps(value) if isinstance(value, dict) else value}"]
+    def __post_init__(self):
+        super().__post_init__()
+        if self.push_to_hub and not self.hub_model_id:
+            raise ValueError("push_to_hub needs hub_model_id, the repository, such as org/caan-sketchy.")
+        if self.push_steps and not self.push_to_hub:
+            raise ValueError("push_steps needs push_to_hub.")

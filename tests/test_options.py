@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from running import ROOT
 
-from caan.options import DataOptions, EvalOptions, ModelOptions, TrainOptions, parse_options
+from caan.options import DataOptions, EvalOptions, ModelOptions, TrainOptions
+from caan.parsing import parse_options
 
 CLASSES = (ModelOptions, DataOptions, TrainOptions)
 RECIPE = """
@@ -140,7 +141,7 @@ def test_help_tells_every_option_with_its_default(capsys, classes):
             assert option.metadata["help"].split()[0] in words
     assert "[recipe.yaml] [--option value ...]" in words
     if classes is CLASSES:
-        assert "Passes over the training sketches. (default: 20)" in words
+        assert "Passes over the training sketches. [at least 1] (default: 20)" in words
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)

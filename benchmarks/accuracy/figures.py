@@ -4,6 +4,7 @@ python -m benchmarks.accuracy.figures outputs/demo                              
 python -m benchmarks.accuracy.figures org/caan-sketchy --dataset sketchy --dataset_config 104_21 --data_dir Sketchy
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from caan.cli import make_parser
 from caan.data.benchmark import Benchmark, make_benchmark
 from caan.data.pictures import load_splits
 from caan.data.text import collect_descriptions
-from caan.errors import explain_errors, naming, refuse_unknown
+from caan.errors import exit_on_error, naming, refuse_unknown
 from caan.evaluation.evaluate import embed_benchmark, retrieval_picture
 from caan.evaluation.retrievers import Retriever, load_retriever
 from caan.figures.attention import draw_attention_maps, make_examples, why_no_attention
@@ -32,6 +33,7 @@ from dataset_scripts import read_descriptions
 from processing_caan import CAANProcessor
 
 FIGURES = ("retrieval_grid", "attention_maps", "correspondences", "tsne")
+PROG = "python -m benchmarks.accuracy.figures"
 DESCRIPTION = """\
 Draw what a trained CAAN found and why, on classes that it never saw, into the folder --output_dir:
 
@@ -176,14 +178,19 @@ def write(draw: dict[str, Callable], folder: Path) -> None:
 
 
 def main() -> None:
-    explain_errors()
-    parser = make_parser(FigureOptions, "python -m benchmarks.accuracy.figures", DESCRIPTION, EXAMPLES)
+    parser = make_parser(FigureOptions, PROG, DESCRIPTION, EXAMPLES)
     parser.add_argument("model", help="Hub id or folder of a CAAN")
-    options, arguments = parser.parse_args_into_dataclasses(look_for_args_file=False)
+    options, arguments = parser.fill(sys.argv[1:])
+    with exit_on_error(PROG):
+        draw_figures(options, arguments.model)
+
+
+def draw_figures(options: FigureOptions, name: str) -> None:
+    """Draws what the options ask for of the model called `name`."""
     wanted = [figure for figure in FIGURES if figure in options.figures]
     if "tsne" in wanted:
         need_scikit_learn()  # now, not after all pictures are encoded
-    retriever = load_caan(arguments.model)
+    retriever = load_caan(name)
     retriever.model.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if "attention_maps" in wanted and (reason := why_no_attention(retriever.model)):
         wanted.remove("attention_maps")
@@ -192,7 +199,7 @@ def main() -> None:
     benchmark = make_benchmark(splits, options.split, options.generalized)
     classes, sentences = choose_classes(benchmark, options.classes, options.num_classes, options.seed), []
     if "attention_maps" in wanted:
-        sentences = choose_sentences(arguments.model, retriever.model, splits[options.split], classes, options)
+        sentences = choose_sentences(name, retriever.model, splits[options.split], classes, options)
     features = embed_benchmark(retriever, benchmark, batch_size=options.batch_size, num_workers=options.num_workers)
     draw = drawers(retriever, benchmark, features, classes, sentences, options)
     write({name: draw[name] for name in wanted}, Path(options.output_dir))

@@ -25,12 +25,14 @@ from caan.data.benchmark import Benchmark, make_benchmark
 from caan.data.pictures import load_splits
 from caan.data.processors import inference_processor
 from caan.data.provenance import VERSIONED, version_of
-from caan.data.text import DescriptionSource, collect_descriptions, tokenize_descriptions
+from caan.data.text import collect_descriptions, tokenize_descriptions
 from caan.evaluation.metrics import RetrievalAccumulator
-from caan.options import DataOptions, ModelOptions, TrainOptions, build_parser, option, parse_options
+from caan.options import DataOptions, ModelOptions, TrainOptions, option
+from caan.parsing import OptionParser, parse_options
+from caan.training.batches import build_loader
 from caan.training.building import build_model
-from caan.training.loop import build_accelerator, build_loader, epoch_batches, seed_step, set_training, train_step
-from caan.training.optimizer import build_optimizer, build_schedule
+from caan.training.loop import TrainingLoop
+from caan.training.precision import build_accelerator
 from pipeline_caan import embed_images
 
 HERE = Path(__file__).parent
@@ -56,11 +58,10 @@ class StudyOptions:
 
 def parse_study(description: str, **defaults) -> StudyOptions:
     """The options of a study from its command line; `description` heads its help, `defaults` are the study's own."""
-    parser = build_parser((StudyOptions,), description=description)
+    usage = "python -m benchmarks.accuracy.<study> [--option value ...]"
+    parser = OptionParser((StudyOptions,), usage=usage, description=description)
     parser.set_defaults(**defaults)
-    parser.usage = "python -m benchmarks.accuracy.<study> [--option value ...]"
-    (options,) = parser.parse_args_into_dataclasses(look_for_args_file=False)
-    return options
+    return parser.fill(sys.argv[1:])[0]
 
 
 class Run(NamedTuple):
@@ -87,8 +88,8 @@ class Row(NamedTuple):
     """A line of a study.
 
     Args:
-        name: says what is run; rows of one name are the same in all studies. build: run -> model, image processor, and the
-            text source or None.
+        name: says what is run; rows of one name are the same in all studies. build: run -> model, image processor, and
+            the tokens of the descriptions or None.
         scores: model, image processor, run -> {result name: scores (queries, gallery)}; by default the cosine similarities
             under the row's own name. trains: whether the model is trained at all.
         options: of TrainOptions, unlike the recipe's.
@@ -111,26 +112,19 @@ def build_caan(run: Run, descriptions: Mapping[str, Sequence[str]] | None = None
     if not use_text:
         return model, processor, None
     tokens = tokenize_descriptions(processor.tokenizer, table, model.config.max_description_tokens)
-    return model, processor.image_processor, DescriptionSource(model, tokens, run.data.sentences_per_step)
+    return model, processor.image_processor, tokens
 
 
-def fit(model, image_processor, text, run: Run, name: str) -> dict:
+def fit(model, image_processor, tokens, run: Run, name: str) -> dict:
     """Trains as train.py does, without checkpoints. Returns images seen, seconds, and the mean loss of the last tenth."""
-    options = run.train
+    options, losses, start = run.train, [], time.perf_counter()
     accelerator = build_accelerator(options)
     loader = build_loader(run.splits["train"], image_processor, run.data, options, 1)
-    optimizer = build_optimizer(model, options)
-    schedule = build_schedule(optimizer, options, len(loader) * options.num_epochs)
-    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-    losses, start = [], time.perf_counter()
-    with tqdm(total=len(loader) * options.num_epochs, desc=name, mininterval=5) as bar:
-        for epoch in range(options.num_epochs):
-            set_training(model)
-            for number, batch in enumerate(epoch_batches(loader, epoch, 0)):
-                seed_step(options.seed, epoch * len(loader) + number, 0)
-                result = train_step(model, batch, text, optimizer, accelerator, options.max_grad_norm)
-                schedule.step()
-                losses.append(result.loss.item())
+    loop = TrainingLoop(accelerator, model, loader, options, tokens, run.data.sentences_per_step)
+    with tqdm(total=loop.total_steps, desc=name, mininterval=5) as bar:
+        for _ in loop.epochs():
+            for step in loop.steps():
+                losses.append(step["loss"])
                 bar.update()
     images = 2 * options.classes_per_batch * options.items_per_class * len(losses)
     last = losses[-max(1, len(losses) // 10) :]
@@ -189,9 +183,9 @@ def run_row(row: Row, run: Run) -> dict[str, dict]:
     """Trains and judges one row. Returns result name -> what is kept of it."""
     run = run._replace(train=replace(run.train, **row.options))
     set_seed(run.train.seed)
-    model, image_processor, text = row.build(run)
+    model, image_processor, tokens = row.build(run)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad) if row.trains else 0
-    cost = fit(model, image_processor, text, run, row.name) if row.trains else {}
+    cost = fit(model, image_processor, tokens, run, row.name) if row.trains else {}
     model.eval()
     if row.trains:
         image_processor = inference_processor(image_processor, run.model_options.inference_image_size)

@@ -17,7 +17,8 @@ from caan.cli import make_parser
 from caan.evaluation.facts import FACTS_FILE
 from caan.hub.card import write_card
 from caan.hub.results import carry_results
-from caan.hub.upload import BackgroundPush, PushError, PushOptions, open_repository, upload, way_on
+from caan.hub.upload import BackgroundPush, PushError, open_repository, upload, way_on
+from caan.options import PushOptions
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor, CAANProcessor
 

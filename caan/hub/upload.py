@@ -7,13 +7,12 @@ import logging
 import shlex
 import shutil
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
 
-from caan.options import option
+from caan.options import PushOptions
 
 # What an earlier push may have left and this one does not bring: the forms differ in processors, weights in shards.
 OWN_FILES = [
@@ -23,32 +22,6 @@ OWN_FILES = [
 ]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class PushOptions:
-    """What is pushed, and how."""
-
-    full: bool = option(False, "Push the full form, with text encoder and alignment, instead of the form for inference.")
-    private: bool = option(False, "Make the repository on the Hub private; refused where it is there and public.")
-    revision: str | None = option(None, "Branch of the repository that is pushed to, made where it is missing; none = main.")
-    commit_message: str | None = option(None, "Message of the commit on the Hub.")
-    license: str | None = option(None, "Licence of the weights, for the card, as the Hub names it, such as apache-2.0.")
-
-
-@dataclass
-class TrainPushOptions(PushOptions):
-    """Whether a training run is pushed, and where to."""
-
-    push_to_hub: bool = option(False, "Push the finished model to the Hub.")
-    hub_model_id: str | None = option(None, "Repository that push_to_hub goes to, such as org/caan-sketchy.")
-    push_steps: int = option(0, "Also push the current weights every so many steps, in the background; 0 = at the end only.")
-
-    def __post_init__(self):
-        if self.push_to_hub and not self.hub_model_id:
-            raise ValueError("push_to_hub needs hub_model_id, the repository, such as org/caan-sketchy.")
-        if self.push_steps and not self.push_to_hub:
-            raise ValueError("push_steps needs push_to_hub.")
 
 
 class PushError(OSError):

@@ -32,7 +32,9 @@ def build_model(options: ModelOptions, sentences: Sequence[str]) -> tuple[CAANMo
         with naming("model", options.model):
             model = CAANModel.from_pretrained(options.model, dtype=torch.float32)
             load = CAANProcessor if model.config.use_text else CAANImageProcessor
-            return model, load.from_pretrained(options.model)
+            processor = load.from_pretrained(options.model)
+        freeze_vision_blocks(model, options.freeze_vision_blocks)
+        return model, processor
     fields = {**config_fields(options.model_config), "use_text": uses_text(options)}
     tokenizer = None
     if fields["use_text"] and options.text_model:
@@ -42,9 +44,18 @@ def build_model(options: ModelOptions, sentences: Sequence[str]) -> tuple[CAANMo
         tokenizer = train_tokenizer(sentences, options.tokenizer_vocab_size)
         fields["text_config"] = {**(fields.get("text_config") or {}), "vocab_size": len(tokenizer)}
     model = warm_start(options, fields)
+    require_size(model, options.image_size)
     image_processor = build_image_processor(options.vision_model, options.image_size, options.sketch_shade)
     freeze_vision_blocks(model, options.freeze_vision_blocks)
     return model, CAANProcessor(image_processor, tokenizer) if tokenizer is not None else image_processor
+
+
+def require_size(model: CAANModel, image_size: int) -> None:
+    """Raises ValueError where an input is smaller than a patch of the vision encoder, from which nothing could be read."""
+    patch = getattr(model.config.vision_config, "patch_size", 1)
+    patch = patch if isinstance(patch, int) else max(patch)
+    if image_size < patch:
+        raise ValueError(f"image_size is {image_size}, less than one patch of the vision encoder, {patch} pixels: raise it.")
 
 
 def uses_text(options: ModelOptions) -> bool:

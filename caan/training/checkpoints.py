@@ -1,103 +1,126 @@
-"""Training checkpoints that are complete or absent, whatever moment the process is killed.
+"""Training checkpoints: weights, optimizer, schedule, where the run stands, and what it was told.
 
-A folder is written under a name that nothing reads and renamed when it is whole; a rename is atomic. Older folders are
-removed only after the newer one stands. The best weights lie in a folder of their own that checkpoints name.
+A checkpoint is a folder `step_N` under the run's `checkpoints`; `trainer_state.json` in it names the best weights so far, which
+lie in a folder of their own, and holds a checksum of every other file. A resumed run takes the newest whole one.
 """
 
 import json
-import os
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+
+from caan.training.files import checksums, find_damage, publish_folder, temporary_folder, temporary_name
 
 STATE_FILE = "trainer_state.json"
 
 
 @dataclass
 class TrainerState:
-    """Where a run stands. `batches` counts the batches of the current epoch that this process has seen."""
+    """Where a run stands.
+
+    Attributes:
+        epoch, batches, step: finished epochs; batches of the current one that this process has seen; optimizer steps.
+        best_metric: mAP@all on the seen hold-out of the weights in `best_folder`, the number that selected them.
+        finished_metric: the same of the finished model, where whitening changed it after the selection.
+        run: a name of the run that no other has, which its `training.json` has too.
+        settings: what decides the result (`caan.training.resume`). history: how settings changed on a resume.
+    """
 
     epoch: int = 0
     batches: int = 0
     step: int = 0
     best_metric: float = float("-inf")
     best_folder: str | None = None
+    finished_metric: float | None = None
+    run: str | None = None
+    settings: dict = field(default_factory=dict)
+    history: list[dict] = field(default_factory=list)
 
 
-def publish_folder(temporary: Path, final: Path) -> None:
-    """Gives a finished folder its name, on disk before the name is: files first, then the rename."""
-    for path in temporary.rglob("*"):
-        if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
+class DamagedCheckpoint(ValueError):
+    """A checkpoint that cannot be used; the message names it and says why."""
 
 
-def publish_files(source: Path, target: Path) -> None:
-    """Copies a model folder's files into `target`, each whole or not at all, config.json last: without it nothing loads."""
-    target.mkdir(parents=True, exist_ok=True)
-    (target / "config.json").unlink(missing_ok=True)
-    for path in sorted(source.iterdir(), key=lambda p: p.name == "config.json"):
-        temporary = target / f".{path.name}.tmp"
-        shutil.copyfile(path, temporary)
-        os.replace(temporary, target / path.name)
+def save_checkpoint(accelerator, folder: Path, state: TrainerState, limit: int = 2) -> Path:
+    """Writes model, optimizer, schedule and `state` to `folder/step_N`, then removes all but the newest `limit` checkpoints.
 
-
-def temporary_folder(final: Path) -> Path:
-    """A fresh empty folder beside `final`, under a name that `latest_checkpoint` never reads."""
-    temporary = final.with_name(f".{final.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    return temporary
-
-
-def save_checkpoint(accelerator, folder: Path, state: TrainerState) -> Path:
-    """Writes model, optimizer, schedule and `state` to `folder/step_N`, then removes older checkpoints and best weights."""
+    Raises:
+        OSError: it could not be written (a full disk); the older ones stay.
+    """
     final = folder / f"step_{state.step:08d}"
     if accelerator.is_main_process:
         temporary_folder(final)
     accelerator.wait_for_everyone()
-    temporary = final.with_name(f".{final.name}.tmp")
-    accelerator.save_state(str(temporary))
+    temporary = temporary_name(final)
+    try:
+        accelerator.save_state(str(temporary))
+    except Exception as error:
+        kept = latest_checkpoint(folder)
+        raise OSError(
+            f"The checkpoint {final} could not be written: {error} Free some space, then go on with "
+            f"--resume_from_checkpoint latest from {kept or 'the start'}."
+        ) from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        (temporary / STATE_FILE).write_text(json.dumps(asdict(state), indent=2))
+        record = {**asdict(state), "files": checksums(temporary)}
+        (temporary / STATE_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")
         publish_folder(temporary, final)
-        keep = {final.name, state.best_folder}
-        for old in [*folder.glob("step_*"), *folder.glob("best_*"), *folder.glob(".*.tmp")]:
-            if old.name not in keep:
-                shutil.rmtree(old, ignore_errors=True)
+        prune(folder, limit)
     accelerator.wait_for_everyone()
     return final
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints in `folder`, the newest first."""
+    return sorted((path for path in folder.glob("step_*") if (path / STATE_FILE).is_file()), reverse=True)
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint in `folder`, or None."""
-    return max((path for path in folder.glob("step_*") if (path / STATE_FILE).is_file()), default=None)
+    return next(iter(checkpoints(folder)), None)
 
 
-def require_fresh(folder: Path) -> None:
-    """Refuses to start anew over the checkpoints of another run, which the first new one would remove.
+def prune(folder: Path, limit: int) -> None:
+    """Removes all but the newest `limit` checkpoints, best weights that none of these names, and what was left half written."""
+    kept = checkpoints(folder)[:limit]
+    names = {path.name for path in kept} | {read_state(path).best_folder for path in kept}
+    for old in [*folder.glob("step_*"), *folder.glob("best_*"), *folder.glob(".*.tmp")]:
+        if old.name not in names:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def read_state(folder: Path) -> TrainerState:
+    """Where the run of a checkpoint stood.
 
     Raises:
-        ValueError: `folder` holds a complete checkpoint.
+        ValueError: the folder is no checkpoint. DamagedCheckpoint: its state cannot be read.
     """
-    if latest := latest_checkpoint(folder):
-        raise ValueError(
-            f"{latest} is a checkpoint of an earlier run. Go on from it with --resume_from_checkpoint latest, give another "
-            f"--output_dir, or remove {folder}."
-        )
+    path = folder / STATE_FILE
+    if not path.is_file():
+        raise ValueError(f"{folder} is no complete checkpoint: it has no {STATE_FILE}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return TrainerState(**{item.name: content[item.name] for item in fields(TrainerState) if item.name in content})
+    except (ValueError, TypeError) as error:
+        raise DamagedCheckpoint(f"The checkpoint {folder} is damaged: {STATE_FILE} cannot be read ({error}).") from error
 
 
-def load_checkpoint(accelerator, folder: Path) -> TrainerState:
+def load_checkpoint(accelerator, folder: Path, check: Callable[[TrainerState], None] = lambda state: None) -> TrainerState:
     """Restores model, optimizer and schedule, and returns where the run stood.
 
+    Args:
+        check: sees the state before anything is restored, and raises ValueError where it must not be.
+
     Raises:
-        ValueError: the folder is no checkpoint, or it holds a model of another shape.
+        ValueError: the folder is no checkpoint, or it holds a model of another shape. DamagedCheckpoint: a file of it is
+            missing, cut off or changed.
     """
-    if not (folder / STATE_FILE).is_file():
-        raise ValueError(f"{folder} is no complete checkpoint: it has no {STATE_FILE}.")
+    state = read_state(folder)
+    files = json.loads((folder / STATE_FILE).read_text(encoding="utf-8")).get("files", {})
+    if damage := find_damage(folder, files):
+        raise DamagedCheckpoint(f"The checkpoint {folder} is damaged: {damage}.")
+    check(state)
     try:
         accelerator.load_state(str(folder))
     except (RuntimeError, ValueError) as error:  # of the weights, of the optimizer's groups
@@ -105,4 +128,21 @@ def load_checkpoint(accelerator, folder: Path) -> TrainerState:
             f"The checkpoint {folder} holds another model than these options build. Resume with the options it was "
             f"trained with, or give another output_dir.\n{error}"
         ) from error
-    return TrainerState(**json.loads((folder / STATE_FILE).read_text()))
+    return state
+
+
+def load_newest(accelerator, folder: Path, check: Callable[[TrainerState], None]) -> tuple[TrainerState, Path | None]:
+    """The newest checkpoint in `folder` that is whole, restored; damaged ones are named. A fresh state and None without any.
+
+    Raises:
+        DamagedCheckpoint: there are checkpoints, and all are damaged.
+    """
+    found = checkpoints(folder)
+    for path in found:
+        try:
+            return load_checkpoint(accelerator, path, check), path
+        except DamagedCheckpoint as error:
+            if path == found[-1]:
+                raise DamagedCheckpoint(f"{error} There is no older one: remove {folder} to start anew.") from error
+            accelerator.print(f"{error} Trying the one before.")
+    return TrainerState(), None

@@ -1,89 +1,135 @@
-"""Parts of the training loop that train.py puts together."""
+"""The training loop, of `train.py`, `caan train` and the accuracy studies alike.
 
-import shutil
-import warnings
-from pathlib import Path
+loop = TrainingLoop(accelerator, model, loader, options, tokens, sentences_per_step=2)
+for epoch in loop.epochs():
+    for losses in loop.steps():  # one step of the optimizer each
+        print(loop.state.step, losses["loss"])
+"""
 
-import torch
-from accelerate import Accelerator, skip_first_batches
-from accelerate.utils import DistributedDataParallelKwargs, broadcast
+import math
+from collections.abc import Iterator
+
+from torch import nn
+from torch.distributed.fsdp import register_fsdp_forward_method
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
-from transformers.utils.logging import disable_progress_bar
 
-from caan.data.benchmark import Benchmark
-from caan.data.pairs import SketchPhotoPairs
-from caan.data.pictures import Pictures
-from caan.data.sampling import ClassBalancedSampler
-from caan.evaluation.evaluate import evaluate
-from caan.evaluation.facts import write_facts
-from caan.evaluation.retrievers import Retriever
-from caan.hub.card import write_card
-from caan.hub.upload import BackgroundPush, TrainPushOptions
-from caan.options import DataOptions, TrainOptions
-from caan.training.checkpoints import TrainerState, publish_folder, temporary_folder
-from caan.training.precision import cpu_multiplies_bf16
-from caan.training.whitening import fit_whitening
-from modeling_caan import CAANModel
+from caan.data.text import DescriptionSource, DescriptionTokens
+from caan.options import TrainOptions
+from caan.training.batches import epoch_batches, seed_step
+from caan.training.checkpoints import TrainerState
+from caan.training.optimizer import build_optimizer, build_schedule
 
 
-def build_accelerator(options: TrainOptions) -> Accelerator:
-    """Accelerate with the options' precision, accumulation and tracker.
+class NotFinite(ValueError):
+    """A loss or a gradient that is no number; the message says where the run was."""
 
-    Encoders carry parameters that no loss reaches (DINOv2's mask token, CLIP's last norm), so DDP has to look for them.
+
+class TrainingLoop:
+    """A model, its batches and its optimizer, prepared by Accelerate, and where the run stands.
+
+    Args:
+        model: a `CAANModel`, or a module that gives its loss as `model(**batch).loss` and has `vision_towers()`.
+        loader: of `build_loader`, not yet prepared.
+        tokens: of the seen classes' sentences; None for a model that learns without text.
+        sentences_per_step: sentences of each class that a step reads; 0 = all.
     """
-    disable_progress_bar()  # of every small file that transformers writes; the training bar stays
-    accelerator = Accelerator(
-        cpu=options.cpu,
-        mixed_precision=options.mixed_precision,
-        gradient_accumulation_steps=options.gradient_accumulation_steps,
-        log_with=None if options.report_to == "none" else options.report_to,
-        project_dir=options.output_dir,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
-    if accelerator.mixed_precision == "bf16" and accelerator.device.type == "cpu" and not cpu_multiplies_bf16():
-        message = "This CPU multiplies bf16 many times more slowly than float32: train with --mixed_precision no."
-        warnings.warn(message, stacklevel=2)
-    return accelerator
+
+    def __init__(
+        self,
+        accelerator,
+        model: nn.Module,
+        loader: DataLoader,
+        options: TrainOptions,
+        tokens: DescriptionTokens | None = None,
+        sentences_per_step: int = 0,
+    ):
+        self.accelerator, self.options, self.state = accelerator, options, TrainerState()
+        model.to(accelerator.device)  # before the text source, which works where the model is
+        self.text = None if tokens is None else DescriptionSource(model, tokens, sentences_per_step)
+        self.model, self.optimizer, self.loader = accelerator.prepare(model, build_optimizer(model, options), loader)
+        for name in ("get_sketch_features", "get_image_features"):
+            register_fsdp_forward_method(self.model, name)  # validation calls these; without FSDP2 nothing happens
+        self.steps_per_epoch = math.ceil(len(self.loader) / accelerator.gradient_accumulation_steps)
+        self.total_steps = self.steps_per_epoch * options.num_epochs
+        self.schedule = build_schedule(self.optimizer, options, self.total_steps)
+        accelerator.register_for_checkpointing(self.schedule)  # not prepared: Accelerate would step it once a process
+
+    def restore(self, state: TrainerState, changed: dict[str, list]) -> None:
+        """Goes on where a checkpoint stood, whose model, optimizer and schedule are restored already.
+
+        Args:
+            changed: setting -> [old, new]. With other processes the batches are counted anew, and with these or other epochs
+                the learning rate is that of the new schedule at this place.
+        """
+        self.state = state
+        if "processes" in changed:
+            before, now = changed["processes"]
+            state.batches = min(state.batches * before // now, len(self.loader))
+            state.step = state.epoch * self.steps_per_epoch + state.batches // self.accelerator.gradient_accumulation_steps
+        if changed:
+            self.schedule.last_epoch = state.step - 1
+            self.schedule.step()
+
+    @property
+    def learning_rate(self) -> float:
+        """Rate of the first group of weights at the next step."""
+        return self.schedule.get_last_lr()[0]
+
+    def epochs(self) -> Iterator[int]:
+        """Numbers of the epochs that are left, from 0, with the model in training mode at the start of each."""
+        for epoch in range(self.state.epoch, self.options.num_epochs):
+            set_training(self.model)
+            yield epoch
+
+    def steps(self) -> Iterator[dict[str, float]]:
+        """The losses of each optimizer step that is left of the current epoch, by name.
+
+        Raises:
+            NotFinite: before the step, so that the weights stay as they were.
+        """
+        state = self.state
+        for batch in epoch_batches(self.loader, state.epoch, state.batches):
+            number = state.epoch * len(self.loader) + state.batches
+            seed_step(self.options.seed, number, self.accelerator.process_index)
+            losses = self.take(batch)
+            state.batches += 1
+            if self.accelerator.sync_gradients:
+                self.schedule.step()
+                state.step += 1
+                yield losses
+        state.epoch, state.batches = state.epoch + 1, 0
+
+    def take(self, batch: dict) -> dict[str, float]:
+        """Losses and gradients of a batch, and a step of the optimizer once the batches to accumulate are complete."""
+        accelerator = self.accelerator
+        with accelerator.accumulate(self.model):
+            result = self.model(**batch, **(self.text.step_inputs() if self.text else {}))
+            losses = {
+                name: value.item() for name, value in vars(result).items() if name.startswith("loss") and value is not None
+            }
+            self.require_finite(losses, "loss")
+            accelerator.backward(result.loss)
+            if accelerator.sync_gradients and self.options.max_grad_norm:
+                norm = accelerator.clip_grad_norm_(self.model.parameters(), self.options.max_grad_norm)
+                if accelerator.scaler is None:  # which skips steps of its own accord while it seeks its scale
+                    self.require_finite({"gradient norm": float(norm)}, "gradient")
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return losses
+
+    def require_finite(self, values: dict[str, float], what: str) -> None:
+        """Raises `NotFinite` where one of the values is NaN or infinite."""
+        if all(math.isfinite(value) for value in values.values()):
+            return
+        shown = ", ".join(f"{name} {value:g}" for name, value in values.items())
+        raise NotFinite(
+            f"step {self.state.step + 1}, epoch {self.state.epoch + 1}: the {what} is not finite ({shown}; learning rate "
+            f"{self.learning_rate:g}). Lower learning_rate, raise warmup_ratio, or keep max_grad_norm above 0."
+        )
 
 
-def build_loader(train_split, image_processor, data: DataOptions, options: TrainOptions, num_processes: int) -> DataLoader:
-    """The P x K training loader, not yet prepared by Accelerate, which shards it in whole batches."""
-    sketches, photos = Pictures(train_split, "sketch"), Pictures(train_split, "photo")
-    sampler = ClassBalancedSampler(
-        sketches.labels.tolist(),
-        photos.labels.tolist(),
-        options.classes_per_batch,
-        options.items_per_class,
-        options.batches_per_epoch,
-        options.seed,
-        sketches.names,
-    )
-    # Every process gets the same number of batches; one that runs out early would hang the others.
-    sampler.batches_per_epoch = max(1, round(sampler.batches_per_epoch / num_processes)) * num_processes
-    return DataLoader(
-        SketchPhotoPairs(sketches, photos, image_processor, data.augment),
-        batch_size=options.classes_per_batch * options.items_per_class,
-        sampler=sampler,
-        num_workers=data.num_workers,
-        persistent_workers=data.num_workers > 0,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
-def epoch_batches(loader, epoch: int, done: int):
-    """What is left of an epoch after its first `done` batches, in that epoch's order.
-
-    The loader counts its own passes from 0 and tells the sampler, over whatever the sampler was told before: a resumed run
-    would see the first epochs again. So it is the loader that has to know.
-    """
-    loader.set_epoch(epoch)
-    rest = skip_first_batches(loader, done) if done else loader
-    rest.set_epoch(epoch)
-    return rest
-
-
-def set_training(model) -> None:
+def set_training(model: nn.Module) -> None:
     """Training mode, but for batch norms with frozen weights, whose running statistics are to stay as they are too."""
     model.train()
     for module in model.modules():
@@ -91,100 +137,7 @@ def set_training(model) -> None:
             module.eval()
 
 
-def recompute_activations(model) -> None:
+def recompute_activations(model: nn.Module) -> None:
     """Activations are computed again in the backward pass; transformers before 5.23 knows this by its old name alone."""
     name = "activation_checkpointing_enable"
     getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")()
-
-
-def seed_step(seed: int, batch: int, rank: int) -> None:
-    """Gives batch number `batch` of the run its own random state, so that a resumed run needs no history to be equal."""
-    torch.manual_seed((seed * 1_000_003 + batch) * 1_009 + rank)
-
-
-def train_step(model, batch, text, optimizer, accelerator, max_grad_norm: float):
-    """Losses and gradients of a batch, and a step of the optimizer once the batches to accumulate are complete.
-
-    Args:
-        text: `DescriptionSource`, or None for a model without text. max_grad_norm: gradients are clipped to it; 0 = not.
-
-    Returns what the model gave for the batch.
-    """
-    with accelerator.accumulate(model):
-        result = model(**batch, **(text.step_inputs() if text else {}))
-        accelerator.backward(result.loss)
-        if accelerator.sync_gradients and max_grad_norm:
-            accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-    return result
-
-
-def validate(model, image_processor, benchmark: Benchmark, options: TrainOptions, data: DataOptions, accelerator) -> float:
-    """mAP@all on the held-out items of seen classes, the only number that may select a model.
-
-    Every process first takes the main one's buffers: batch norms count by themselves in each, and the main one's are saved.
-    """
-    model = accelerator.unwrap_model(model)
-    for buffer in model.buffers():
-        buffer.copy_(broadcast(buffer))
-    retriever = Retriever("validation", model, image_processor)
-    report = evaluate(
-        retriever, benchmark, batch_size=options.eval_batch_size, num_workers=data.num_workers, accelerator=accelerator
-    )
-    return report["map_all"]
-
-
-def save_model(model, processor, folder: Path, accelerator, full: bool = True) -> None:
-    """Writes weights, config, processors and code to `folder`, complete or not at all. Call it in every process.
-
-    Args:
-        full: with text encoder and alignment; otherwise the form for inference.
-    """
-    state_dict = accelerator.get_state_dict(model)
-    if accelerator.is_main_process:
-        temporary = temporary_folder(folder)
-        model = accelerator.unwrap_model(model)
-        if not full:
-            model, processor = model.for_inference(), getattr(processor, "image_processor", processor)
-            state_dict = {name: state_dict[name] for name in model.state_dict()}
-        model.save_pretrained(temporary, state_dict=state_dict)
-        processor.save_pretrained(temporary)
-        publish_folder(temporary, folder)
-    accelerator.wait_for_everyone()
-
-
-def whiten(folder: Path, processor, train_split, options: TrainOptions, data: DataOptions, accelerator) -> CAANModel:
-    """Fits the whitening of the finished model in `folder`, saves it there, and returns the model. Call it in every process."""
-    model = CAANModel.from_pretrained(folder).to(accelerator.device)
-    image_processor = getattr(processor, "image_processor", processor)
-    settings = {"batch_size": options.eval_batch_size, "num_workers": data.num_workers, "accelerator": accelerator}
-    fit_whitening(model, image_processor, train_split, **settings)
-    save_model(model, processor, folder, accelerator)
-    return model
-
-
-def open_push(options: TrainPushOptions, checkpoints: Path, accelerator) -> BackgroundPush | None:
-    """The way to the Hub, in the main process of a run that pushes; None elsewhere. Clears away what a killed run left.
-
-    Raises:
-        PushError: the Hub would not let it in; better told now than when the training is done.
-    """
-    if not options.push_to_hub or not accelerator.is_main_process:
-        return None
-    for old in checkpoints.glob("push_*"):
-        shutil.rmtree(old)
-    return BackgroundPush(options.hub_model_id, options)
-
-
-def push_progress(push: BackgroundPush | None, model, processor, folder: Path, facts, state: TrainerState, accelerator, full):
-    """Pushes the weights as they are now, in the background. Call it in every process, since sharded weights are gathered.
-
-    Args:
-        folder: to be made for the upload, and removed after it. facts: of the run. full: as in `save_model`.
-    """
-    save_model(model, processor, folder, accelerator, full)
-    if push is not None:
-        write_facts(folder, facts, state, finished=False)
-        write_card(folder)
-        push.start(folder, f"Training, step {state.step}")

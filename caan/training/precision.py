@@ -1,6 +1,15 @@
-"""Which type of activations is fast on this machine."""
+"""Which type of activations is fast on this machine, and which a run has."""
+
+import os
+import warnings
+from dataclasses import replace
 
 import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
+from transformers.utils.logging import disable_progress_bar
+
+from caan.options import TrainOptions
 
 
 def fastest_precision(cpu: bool = False) -> str:
@@ -22,3 +31,51 @@ def cpu_has_bf16() -> bool:
 def cpu_multiplies_bf16() -> bool:
     """Whether PyTorch has fast bf16 products here: x86 needs AVX-512. Without it a step was seen to take 18 times as long."""
     return torch.backends.cpu.get_cpu_capability() not in ("AVX2", "DEFAULT")
+
+
+def honour_launch(options: TrainOptions, device_type: str) -> TrainOptions:
+    """The options with the precision and the accumulation that will run: as `accelerate launch` says where they say nothing.
+
+    Args:
+        device_type: "cpu", "cuda", ... that the run is on.
+
+    Raises:
+        ValueError: both say something, and not the same; or fp16 on a CPU, which PyTorch cannot train in.
+    """
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    precision = fastest_precision(options.cpu) if options.mixed_precision == "auto" else options.mixed_precision
+    if launched != "no" and precision not in (None, launched):
+        raise ValueError(
+            f"accelerate launch says mixed_precision {launched}, the options say {precision}: leave one of them out."
+        )
+    precision = precision or launched
+    if precision == "fp16" and device_type == "cpu":
+        raise ValueError("mixed_precision fp16 needs a GPU: on a CPU take bf16, auto or no.")
+    steps, asked = options.gradient_accumulation_steps, int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1"))
+    if asked != 1 and steps not in (1, asked):
+        raise ValueError(
+            f"accelerate launch says gradient_accumulation_steps {asked}, the options say {steps}: leave one of them out."
+        )
+    return replace(options, mixed_precision=precision, gradient_accumulation_steps=max(steps, asked))
+
+
+def build_accelerator(options: TrainOptions) -> Accelerator:
+    """Accelerate with the options' precision, accumulation and tracker; `accelerator.mixed_precision` is what runs.
+
+    Encoders carry parameters that no loss reaches (DINOv2's mask token, CLIP's last norm), so DDP has to look for them.
+    """
+    disable_progress_bar()  # of every small file that transformers writes; the training bar stays
+    device = PartialState(cpu=options.cpu).device
+    options = honour_launch(options, device.type)
+    accelerator = Accelerator(
+        cpu=options.cpu,
+        mixed_precision=options.mixed_precision,
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=options.gradient_accumulation_steps),
+        log_with=None if options.report_to == "none" else options.report_to,
+        project_dir=options.output_dir,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    if accelerator.mixed_precision == "bf16" and device.type == "cpu" and not cpu_multiplies_bf16():
+        message = "This CPU multiplies bf16 many times more slowly than float32: train with --mixed_precision no."
+        warnings.warn(message, stacklevel=2)
+    return accelerator

@@ -151,11 +151,11 @@ def test_a_row_that_two_studies_share_is_run_once(tmp_path, monkeypatch, run):
 
 
 def test_a_row_s_own_options_reach_the_optimizer(run, monkeypatch):
-    from benchmarks.accuracy import study
+    from caan.training import loop
 
     rates = []
-    build_optimizer = study.build_optimizer
-    monkeypatch.setattr(study, "build_optimizer", lambda m, o: (rates.append(o.vision_learning_rate), build_optimizer(m, o))[1])
+    build_optimizer = loop.build_optimizer
+    monkeypatch.setattr(loop, "build_optimizer", lambda m, o: (rates.append(o.vision_learning_rate), build_optimizer(m, o))[1])
     build = lambda run: (CosineClassifier(plain_caan(), 5), image_processor(), None)  # noqa: E731
     run_row(Row("slow", build, options={"vision_learning_rate": 0.001}), run)
     run_row(Row("as the recipe", build), run)

@@ -20,22 +20,38 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from trees import make_shapes, shape_options
 
+from caan.parsing import parse_options
+from caan.training.command import FAMILIES
+from caan.training.run import TrainingRun
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class Run(NamedTuple):
-    """A finished run of a script: its variables and what it printed."""
+    """A finished run: the `TrainingRun`, or None of a script that has none, and what was printed."""
 
-    variables: dict
+    training: TrainingRun | None
     stdout: str
 
 
+def run_training(arguments: list[str]) -> Run:
+    """`train.py` in this process, with the run that it made."""
+    output = io.StringIO()
+    with script_process("train.py", arguments), redirect_stdout(output):
+        run = TrainingRun(*parse_options(*FAMILIES, argv=[str(argument) for argument in arguments]))
+        run.train()
+    return Run(run, output.getvalue())
+
+
 def run_script(name: str, arguments: list[str]) -> Run:
-    """Runs a script of the repository in this process."""
+    """Runs a script of the repository in this process, as a user does."""
     output = io.StringIO()
     with script_process(name, arguments), redirect_stdout(output):
-        variables = runpy.run_path(str(ROOT / name), run_name="__main__")
-    return Run(variables, output.getvalue())
+        try:
+            runpy.run_path(str(ROOT / name), run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, f"{name} ended with {end.code}"
+    return Run(None, output.getvalue())
 
 
 def run_to_error(name: str, arguments: list[str]) -> str:
@@ -45,7 +61,7 @@ def run_to_error(name: str, arguments: list[str]) -> str:
         try:
             runpy.run_path(str(ROOT / name), run_name="__main__")
         except SystemExit as error:
-            assert error.code
+            assert error.code, "the script ended without an error"
         except Exception:
             sys.excepthook(*sys.exc_info())
         else:
@@ -90,12 +106,17 @@ def shapes() -> Path:
 def finished() -> tuple[Path, Run]:
     """A run of train.py that nothing disturbed, ten steps in two epochs, made once: its folder, and what is left of it."""
     folder = Path(os.environ["HF_HOME"]) / "finished"
-    return folder, run_script("train.py", shape_options(shapes(), folder))
+    return folder, run_training(shape_options(shapes(), folder))
 
 
-def train(folder: Path, **options) -> dict:
-    """A run of train.py on the shapes in this process; its variables."""
-    return run_script("train.py", shape_options(shapes(), folder, **options)).variables
+def train(folder: Path, **options) -> TrainingRun:
+    """A run of train.py on the shapes in this process."""
+    return run_training(shape_options(shapes(), folder, **options)).training
+
+
+def listed(folder: Path) -> set[str]:
+    """Names of what lies in a run's `checkpoints`, without the lock."""
+    return {path.name for path in (folder / "checkpoints").iterdir() if path.name != ".lock"}
 
 
 def tensors(folder: Path) -> dict:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from hub_client import hub_environment, served_hub
 from huggingface_hub import HfApi, ModelCard
-from running import in_two_processes, run_script, shapes
+from running import in_two_processes, run_script, run_training, shapes
 from safetensors.torch import load_file
 from tiny import HUB_SET, add_noise
 from trees import draw_photo, draw_sketch, shape_options
@@ -35,7 +35,7 @@ STRANGER = str(Path(__file__).parents[1] / "helpers" / "hub_stranger.py")
 
 def train(output: str, options: dict) -> None:
     """What each of two processes runs."""
-    run_script("train.py", shape_options(shapes(), output, **options))
+    run_training(shape_options(shapes(), output, **options))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tiny import assert_same_tensors, caan_model, complaints
 from transformers import AutoImageProcessor, AutoModel, AutoProcessor
 
 from caan.hub.push import push
-from caan.hub.upload import PushOptions
+from caan.options import PushOptions
 from modeling_caan import TEXT_MODULES, CAANModel
 
 

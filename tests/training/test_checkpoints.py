@@ -12,15 +12,14 @@ from running import forget_accelerate
 from caan.training import checkpoints as checkpoint
 from caan.training.checkpoints import (
     STATE_FILE,
+    DamagedCheckpoint,
     TrainerState,
     latest_checkpoint,
     load_checkpoint,
-    publish_files,
-    publish_folder,
-    require_fresh,
+    load_newest,
     save_checkpoint,
-    temporary_folder,
 )
+from caan.training.files import publish_files, publish_folder, temporary_folder
 
 
 class Killed(BaseException):
@@ -57,8 +56,8 @@ def training():
     return Training()
 
 
-def save(training, folder, step: int, **state):
-    return save_checkpoint(training.accelerator, folder, TrainerState(step=step, **state))
+def save(training, folder, step: int, limit: int = 1, **state):
+    return save_checkpoint(training.accelerator, folder, TrainerState(step=step, **state), limit)
 
 
 def fingerprint(folder) -> dict:
@@ -163,13 +162,77 @@ def test_another_model_is_refused_and_nothing_is_lost(training, tmp_path, other)
     assert again.content() == training.content()
 
 
-def test_a_new_run_does_not_begin_over_an_old_one(training, tmp_path):
-    require_fresh(tmp_path / "nowhere")
-    (tmp_path / "best_epoch_0001").mkdir()
-    require_fresh(tmp_path)
-    path = save(training, tmp_path, 7)
-    with pytest.raises(ValueError, match=f"{path} is a checkpoint of an earlier run. Go on from it with --resume_from_check"):
-        require_fresh(tmp_path)
+def test_the_older_checkpoint_and_its_best_weights_stay_too(training, tmp_path):
+    for step, best in ((1, "best_epoch_0001"), (2, "best_epoch_0001"), (3, "best_epoch_0003")):
+        (tmp_path / best).mkdir(exist_ok=True)
+        save(training, tmp_path, step, limit=2, best_folder=best)
+    assert names(tmp_path) == {"step_00000002", "step_00000003", "best_epoch_0001", "best_epoch_0003"}
+    (tmp_path / "best_epoch_0004").mkdir()
+    save(training, tmp_path, 4, limit=2, best_folder="best_epoch_0004")
+    assert names(tmp_path) == {"step_00000003", "step_00000004", "best_epoch_0003", "best_epoch_0004"}
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 64
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.bin", "random_states_0.pkl", STATE_FILE])
+@pytest.mark.parametrize("harm", [cut, flip, os.remove])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(training, tmp_path, capsys, file, harm):
+    training.step()
+    older, before = save(training, tmp_path, 1, limit=2), training.content()
+    training.step()
+    newer = save(training, tmp_path, 2, limit=2)
+    if (file, harm) == (STATE_FILE, flip):
+        (newer / file).write_text("{half")
+    else:
+        harm(newer / file)
+    again = Training()
+    state, path = load_newest(again.accelerator, tmp_path, lambda state: None)
+    assert (state.step, path) == (1, older) and again.content() == before
+    if (file, harm) != (STATE_FILE, os.remove):  # without its state it was never a whole one
+        assert f"The checkpoint {newer} is damaged: " in capsys.readouterr().out
+
+
+def test_where_all_are_damaged_that_is_said_and_all_stay(training, tmp_path):
+    path = save(training, tmp_path, 1)
+    cut(path / "model.safetensors")
+    before = fingerprint(tmp_path)
+    with pytest.raises(DamagedCheckpoint, match=rf"{path} is damaged: model.safetensors has \d+ of \d+ bytes. There is no"):
+        load_newest(training.accelerator, tmp_path, lambda state: None)
+    assert fingerprint(tmp_path) == before
+    assert load_newest(training.accelerator, tmp_path / "none", lambda state: None) == (TrainerState(), None)
+
+
+def test_what_may_not_go_on_is_refused_before_anything_is_restored(training, tmp_path):
+    path = save(training, tmp_path, 1)
+    training.step()
+    before = training.content()
+
+    def refuse(state):
+        raise ValueError(f"not from step {state.step}")
+
+    with pytest.raises(ValueError, match="not from step 1"):
+        load_checkpoint(training.accelerator, path, refuse)
+    assert training.content() == before
+
+
+def test_a_full_disk_leaves_the_older_one_and_says_how_to_go_on(training, tmp_path, monkeypatch):
+    older = save(training, tmp_path, 1)
+
+    def full(folder):
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr(training.accelerator, "save_state", full)
+    with pytest.raises(OSError, match=f"step_00000002 could not be written: .* from {older}"):
+        save(training, tmp_path, 2)
+    assert latest_checkpoint(tmp_path) == older
 
 
 # ------------------------------------------------------------------------------------------------------ finished folders
@@ -240,4 +303,11 @@ def test_a_folder_takes_the_place_of_an_older_one(tmp_path):
 def test_the_state_is_plain_json(training, tmp_path):
     path = save(training, tmp_path, 1, epoch=1, best_metric=0.5, best_folder="best_epoch_0001")
     state = json.loads((path / STATE_FILE).read_text())
-    assert state == {"epoch": 1, "batches": 0, "step": 1, "best_metric": 0.5, "best_folder": "best_epoch_0001"}
+    assert state["files"].keys() >= {"model.safetensors", "optimizer.bin", "random_states_0.pkl"}
+    assert {name: state[name] for name in ("epoch", "batches", "step", "best_metric", "best_folder")} == {
+        "epoch": 1,
+        "batches": 0,
+        "step": 1,
+        "best_metric": 0.5,
+        "best_folder": "best_epoch_0001",
+    }

@@ -15,7 +15,10 @@ from caan.data.pictures import Pictures, load_splits
 from caan.evaluation.evaluate import evaluate
 from caan.evaluation.retrievers import Retriever
 from caan.options import DataOptions, TrainOptions
-from caan.training.loop import build_accelerator, build_loader, save_model, seed_step, set_training, validate
+from caan.training.batches import build_loader, seed_step
+from caan.training.loop import set_training
+from caan.training.precision import build_accelerator
+from caan.training.saving import save_model, validate
 from modeling_caan import CAANModel
 
 DATA = DataOptions(dataset="folder", num_workers=0)

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from running import forget_accelerate
 
 from caan.options import TrainOptions
-from caan.training.precision import fastest_precision
+from caan.training.precision import build_accelerator, fastest_precision, honour_launch
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def machine(monkeypatch):
 def test_auto_follows_the_device_that_trains(machine, gpu, gpu_bf16, cpu, forced, precision):
     machine(gpu, gpu_bf16, **cpu)
     assert fastest_precision(forced) == precision
-    assert TrainOptions(mixed_precision="auto", cpu=forced).mixed_precision == precision
+    assert honour_launch(TrainOptions(mixed_precision="auto", cpu=forced), "cuda").mixed_precision == precision
 
 
 def test_a_pytorch_that_does_not_tell_its_cpu_trains_in_float32(machine, monkeypatch):
@@ -43,7 +44,42 @@ def test_a_pytorch_that_does_not_tell_its_cpu_trains_in_float32(machine, monkeyp
     assert fastest_precision() == "no"
 
 
-@pytest.mark.parametrize("given", ["no", "bf16", "fp16"])
-def test_what_is_given_stays(machine, given):
-    machine(False, avx512_bf16=True)
-    assert TrainOptions(mixed_precision=given).mixed_precision == given
+@pytest.mark.parametrize(
+    "launched,given,runs",
+    [
+        (None, None, "no"),
+        ("no", "bf16", "bf16"),  # what `accelerate launch` says where it was told nothing
+        ("bf16", None, "bf16"),
+        ("bf16", "bf16", "bf16"),
+        (None, "fp16", "fp16"),
+    ],
+)
+def test_the_precision_is_what_the_options_or_the_launcher_say(monkeypatch, launched, given, runs):
+    if launched:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
+    assert honour_launch(TrainOptions(mixed_precision=given), "cuda").mixed_precision == runs
+
+
+def test_what_contradicts_or_cannot_run_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="fp16 needs a GPU: on a CPU take bf16, auto or no"):
+        honour_launch(TrainOptions(mixed_precision="fp16"), "cpu")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    with pytest.raises(ValueError, match="accelerate launch says mixed_precision bf16, the options say no: leave one of"):
+        honour_launch(TrainOptions(mixed_precision="no"), "cpu")
+
+
+@pytest.mark.parametrize("launched,given,runs", [("1", 3, 3), ("4", 1, 4), ("4", 4, 4), (None, 2, 2)])
+def test_the_accumulation_is_what_the_options_or_the_launcher_say(monkeypatch, launched, given, runs):
+    if launched:
+        monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", launched)
+    options = TrainOptions(gradient_accumulation_steps=given, cpu=True)
+    assert honour_launch(options, "cpu").gradient_accumulation_steps == runs
+    forget_accelerate()
+    assert build_accelerator(options).gradient_accumulation_steps == runs
+    forget_accelerate()
+
+
+def test_two_accumulations_are_refused(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    with pytest.raises(ValueError, match="accelerate launch says gradient_accumulation_steps 4, the options say 2"):
+        honour_launch(TrainOptions(gradient_accumulation_steps=2), "cpu")

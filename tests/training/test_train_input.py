@@ -17,8 +17,8 @@ def test_a_corrupt_image_ends_the_process_with_one_line(tmp_path):
         path.write_bytes(path.read_bytes()[:90])
     done = run_process("train.py", *shape_options(root, tmp_path / "run", num_workers=1))
     assert done.returncode == 1
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert line.startswith("error: photo/") and ": Cannot read the image " in line
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("train.py: error: ")]
+    assert line.startswith("train.py: error: photo/") and ": Cannot read the image " in line
     assert "Traceback" not in done.stderr
 
 

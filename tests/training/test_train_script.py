@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from accelerate.utils import set_seed
-from running import finished, in_two_processes, run_script, scalars, shapes, tensors, train
+from running import finished, in_two_processes, listed, run_training, scalars, shapes, tensors, train
 from tiny import HUB_SET, assert_same_tensors
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from trees import CONFIG, SEEN, make_shapes, sentences, shape_options, write_descriptions
@@ -21,7 +21,7 @@ from caan.data.pictures import load_splits
 from caan.evaluation.evaluate import evaluate
 from caan.evaluation.retrievers import load_retriever
 from caan.options import DataOptions
-from caan.training import loop as training
+from caan.training import run as training
 from caan.training.building import build_model
 from caan.training.whitening import fit_whitening
 from modeling_caan import CAANModel
@@ -50,7 +50,7 @@ def test_the_card_tells_of_this_run():
     assert metadata["library_name"] == "transformers" and metadata["pipeline_tag"] == "image-feature-extraction"
     assert "datasets" not in metadata and "base_model" not in metadata  # a folder of this machine is no data set of the Hub
     assert not any(mark in body for mark in ("{{", "}}", "{%", "None"))
-    assert f"held-out items of *seen* classes: {run.variables['state'].best_metric:.4f}" in body
+    assert f"held-out items of *seen* classes: {run.training.state.best_metric:.4f}" in body
     for row in ("seen classes | 5", "pictures | 40 sketches, 35 photos", "epochs, steps | 2, 10", "input | 32 x 32 pixels"):
         assert f"| {row} |" in body
     assert f'from_pretrained("{folder.name}", trust_remote_code=True)' in body
@@ -64,22 +64,22 @@ def test_it_loads_by_the_auto_classes_and_measures_what_the_run_measured():
     assert_same_tensors(model, retriever.model)
     assert AutoImageProcessor.from_pretrained(folder).size == {"height": 32, "width": 32}
     assert len(AutoTokenizer.from_pretrained(folder)) == model.config.text_config.vocab_size
-    report = evaluate(retriever, make_benchmark(run.variables["splits"], "validation"))
-    assert report["map_all"] == pytest.approx(run.variables["state"].best_metric, abs=1e-9)
+    report = evaluate(retriever, make_benchmark(run.training.splits, "validation"))
+    assert report["map_all"] == pytest.approx(run.training.state.best_metric, abs=1e-9)
 
 
 def test_steps_and_epochs_are_counted():
     _, run = finished()
-    state = run.variables["state"]
+    state = run.training.state
     assert (state.epoch, state.batches, state.step) == (2, 0, 10)
-    assert max(run.variables["schedule"].get_last_lr()) == pytest.approx(0, abs=1e-12)
+    assert max(run.training.loop.schedule.get_last_lr()) == pytest.approx(0, abs=1e-12)
     assert run.stdout.count("validation mAP@all") == 2
 
 
 def test_the_newest_checkpoint_and_the_best_weights_stay(tmp_path):
     folder, run = finished()
-    best = run.variables["state"].best_folder
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"step_00000010", best}
+    best = run.training.state.best_folder
+    assert listed(folder) == {"step_00000005", "step_00000010", best}
     assert tensors(folder).keys() == tensors(folder / "checkpoints" / best).keys()
     for name, tensor in tensors(folder / "checkpoints" / best).items():
         assert torch.equal(tensor, tensors(folder)[name]), name
@@ -91,8 +91,8 @@ def test_keep_decides_which_weights_are_kept(tmp_path, monkeypatch):
     best = train(tmp_path / "best", batches_per_epoch=2)
     metrics = iter([0.9, 0.1])
     last = train(tmp_path / "last", batches_per_epoch=2, keep="last")
-    assert best["state"].best_folder == "best_epoch_0001" and best["state"].best_metric == 0.9
-    final = last["accelerator"].unwrap_model(last["model"]).state_dict()
+    assert best.state.best_folder == "best_epoch_0001" and best.state.best_metric == 0.9
+    final = last.accelerator.unwrap_model(last.model).state_dict()
     one, other = tensors(tmp_path / "best"), tensors(tmp_path / "last")
     assert all(torch.equal(final[name], tensor) for name, tensor in other.items())
     assert any(not torch.equal(one[name], tensor) for name, tensor in other.items())
@@ -116,9 +116,9 @@ def test_the_loss_falls(tmp_path):
 
 def test_a_step_of_several_batches(tmp_path, monkeypatch):
     run = train(tmp_path, gradient_accumulation_steps=2, batches_per_epoch=5, checkpointing_steps=1, warmup_ratio=0)
-    assert (run["steps_per_epoch"], run["state"].step, run["bar"].n) == (3, 6, 6)  # 2 + 2 + 1 batches an epoch
-    assert max(run["schedule"].get_last_lr()) == pytest.approx(0, abs=1e-12)
-    steps = {state["step"].item() for state in run["optimizer"].state_dict()["state"].values()}
+    assert (run.loop.steps_per_epoch, run.state.step, run.bar.n) == (3, 6, 6)  # 2 + 2 + 1 batches an epoch
+    assert max(run.loop.schedule.get_last_lr()) == pytest.approx(0, abs=1e-12)
+    steps = {state["step"].item() for state in run.loop.optimizer.state_dict()["state"].values()}
     assert steps == {6}
 
 
@@ -148,9 +148,9 @@ def whitened_run(folder, num_processes: int):
     config = {"model_config": {"vision_config": VIT, "whitening": 0.5}, "num_epochs": 2, "batches_per_epoch": 2}
     options = shape_options(shapes(), folder, **config)
     if num_processes == 2:
-        in_two_processes(run_script, "train.py", options)
+        in_two_processes(run_training, options)
     else:
-        run_script("train.py", options)
+        run_training(options)
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])
@@ -165,13 +165,13 @@ def test_the_finished_model_is_whitened(tmp_path, num_processes):
         assert found.mean.abs().sum() > 0 and torch.allclose(found.mean, expected.mean, atol=1e-6)
         assert not torch.equal(found.matrix, torch.eye(len(found.mean)))
         assert torch.allclose(found.matrix, expected.matrix, rtol=1e-3, atol=1e-3)
-    measured = json.loads((tmp_path / "training.json").read_text())["validation_map_all"]
+    measured = json.loads((tmp_path / "training.json").read_text())["finished_map_all"]
     assert measured == pytest.approx(evaluate(retriever, make_benchmark(splits, "validation"))["map_all"], abs=1e-6)
 
 
 def test_bf16(tmp_path):
     run = train(tmp_path, mixed_precision="bf16", num_epochs=1, batches_per_epoch=2)
-    assert run["result"].image_embeds.dtype == torch.float32 and run["state"].step == 2
+    assert run.state.step == 2 and run.facts["options"]["mixed_precision"] == "bf16"
     assert all(tensor.dtype == torch.float32 for tensor in tensors(tmp_path).values() if tensor.is_floating_point())
     assert all(tensor.isfinite().all() for tensor in tensors(tmp_path).values())
 
@@ -191,7 +191,7 @@ def test_frozen_blocks_stay_and_the_others_learn(tmp_path):
     run = train(tmp_path, **common)
     set_seed(0)
     texts = [text for name in SEEN for text in sentences(name)[:2]]
-    before, _ = build_model(run["model_options"], texts)
+    before, _ = build_model(run.model_options, texts)
     after = CAANModel.from_pretrained(tmp_path)
     learnt = set()
     for (name, old), new in zip(before.named_parameters(), after.parameters()):
@@ -214,17 +214,17 @@ def test_only_seen_classes_are_read_of(tmp_path, unused):
     if unused:
         texts |= {"frame": [f"{unused} frame"] * 7, "gable": [unused]}
     write_descriptions(root, texts)
-    run = run_script("train.py", shape_options(root, tmp_path / "run", num_epochs=1, batches_per_epoch=2)).variables
-    vocabulary = run["processor"].tokenizer.get_vocab()
+    run = run_training(shape_options(root, tmp_path / "run", num_epochs=1, batches_per_epoch=2)).training
+    vocabulary = run.processor.tokenizer.get_vocab()
     assert "gable" not in vocabulary and "poison" not in vocabulary and "diamond" in vocabulary
-    assert [run["descriptions"][label] for label in range(5)] == [sentences(name)[:2] for name in SEEN]
-    assert run["tokens"].input_ids.shape[:2] == (5, 2)
-    decoded = [run["processor"].tokenizer.decode(row[0], skip_special_tokens=True) for row in run["tokens"].input_ids]
+    assert [run.descriptions[label] for label in range(5)] == [sentences(name)[:2] for name in SEEN]
+    assert run.tokens.input_ids.shape[:2] == (5, 2)
+    decoded = [run.processor.tokenizer.decode(row[0], skip_special_tokens=True) for row in run.tokens.input_ids]
     assert [text.split()[1] for text in decoded] == list(SEEN)
     reference = train(tmp_path / "other", num_epochs=1, batches_per_epoch=2)
     for name, tensor in tensors(tmp_path / "other").items():
         assert torch.equal(tensor, tensors(tmp_path / "run")[name]), name
-    assert reference["state"].step == 2
+    assert reference.state.step == 2
 
 
 def test_without_text_no_description_is_needed(tmp_path):
@@ -232,8 +232,8 @@ def test_without_text_no_description_is_needed(tmp_path):
     (root / "descriptions.jsonl").unlink()
     config = {"use_text": False, "text_config": None}
     arguments = shape_options(root, tmp_path / "run", num_epochs=1, batches_per_epoch=2, model_config=config)
-    run = run_script("train.py", arguments).variables
-    assert run["text"] is None and not CAANModel.from_pretrained(tmp_path / "run").config.use_text
+    run = run_training(arguments).training
+    assert run.loop.text is None and not CAANModel.from_pretrained(tmp_path / "run").config.use_text
     assert "tokenizer.json" not in {path.name for path in (tmp_path / "run").iterdir()}
 
 
@@ -243,9 +243,9 @@ def test_a_seen_class_that_is_missing_can_be_allowed(tmp_path):
         shutil.rmtree(root / modality / "bar")
         (root / modality / "bar").mkdir()
     arguments = shape_options(root, tmp_path / "run", num_epochs=1, batches_per_epoch=2, allow_partial=True)
-    run = run_script("train.py", arguments).variables
-    assert run["tokens"].input_ids.shape[0] == 4 and run["state"].step == 2
-    assert set(run["batch"]["labels"].tolist()) == {0, 1, 2, 3}
+    run = run_training(arguments).training
+    assert run.tokens.input_ids.shape[0] == 4 and run.state.step == 2
+    assert set(run.loop.loader.dataset.class_rows) == {0, 1, 2, 3}
 
 
 def test_training_goes_on_from_a_finished_model(tmp_path):

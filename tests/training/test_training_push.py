@@ -9,12 +9,13 @@ from fake_hub import READER, WRITER
 from folders import make_folder
 from huggingface_hub import HfApi
 from pushing import FULL, REPO, caan_push, titles
-from running import run_script, run_to_error, shapes
+from running import run_to_error, run_training, shapes
 from trees import shape_options
 
 from caan.hub import upload as hub_module
 from caan.hub.push import push_finished
-from caan.hub.upload import BackgroundPush, PushError, PushOptions, TrainPushOptions, open_repository
+from caan.hub.upload import BackgroundPush, PushError, open_repository
+from caan.options import PushOptions, TrainPushOptions
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_a_run_that_may_not_push_is_told_before_it_trains(hub, tmp_path, monkeyp
     assert "Your token may not write to org/caan-sketchy" in run_to_error("train.py", options)
     HfApi(token=WRITER).create_repo(REPO)  # it is there, and may be read
     assert "Your token may not write to org/caan-sketchy" in run_to_error("train.py", options)
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "training.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_options_that_do_not_go_together(tmp_path, options, said):
 def test_training_goes_on_without_the_hub(hub, tmp_path, caplog):
     options = {"push_to_hub": True, "hub_model_id": REPO, "push_steps": 2, "num_epochs": 1}
     hub.fail("POST", "/commit/")
-    run_script("train.py", shape_options(shapes(), tmp_path / "run", **options))
+    run_training(shape_options(shapes(), tmp_path / "run", **options))
     said = [record.getMessage() for record in caplog.records if record.name.startswith("caan")]
     # A slow machine may also have left out a push while the first was still failing.
     assert any("training goes on" in message for message in said) and "The model was not pushed" in said[-1]
@@ -109,10 +110,10 @@ def test_training_goes_on_without_the_hub(hub, tmp_path, caplog):
 
 def test_pushed_while_training_and_not_pushed_without_the_option(hub, tmp_path):
     options = shape_options(shapes(), tmp_path / "run", num_epochs=1, mixed_precision="bf16")
-    plain = run_script("train.py", options)
+    plain = run_training(options)
     assert hub.repositories == {} and "pushed: " not in plain.stdout
     options = [option for option in options if "output_dir" not in option] + [f"--output_dir={tmp_path / 'other'}"]
-    pushing = run_script("train.py", [*options, "--push_to_hub", f"--hub_model_id={REPO}", "--push_steps=3", "--full"])
+    pushing = run_training([*options, "--push_to_hub", f"--hub_model_id={REPO}", "--push_steps=3", "--full"])
     assert titles(hub) == ["initial commit", "Training, step 3", "End of training"]
     assert "pushed: " in pushing.stdout and hub.files(REPO).keys() == FULL
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("run", "other")]

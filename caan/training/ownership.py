@@ -1,0 +1,56 @@
+"""A run owns its folder: one run at a time, and nobody else's files are written over."""
+
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from caan.evaluation.facts import FACTS_FILE, read_facts
+from caan.training.checkpoints import latest_checkpoint, read_state
+
+LOCK_FILE = "checkpoints/.lock"
+# What a run writes into its folder; files of other names are left alone.
+OWN_PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json", "preprocessor_config.json", "processor_config.json")
+OWN_PATTERNS += ("tokenizer*.json", "README.md", FACTS_FILE, "*_caan.py")
+
+
+def lock_folder(output: Path) -> FileLock:
+    """Takes a run's folder, made if it is missing, for this process until it ends or releases the lock.
+
+    Raises:
+        ValueError: another run has it. OSError: it cannot be made or written.
+    """
+    path = output / LOCK_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"Another run is writing to {output} now. Wait until it ends, or give another --output_dir.") from None
+    return lock
+
+
+def require_own(output: Path, checkpoint: Path | None) -> None:
+    """Refuses a folder in which this run would write over what is not its own.
+
+    Args:
+        checkpoint: what this run goes on from; None where it starts anew.
+
+    Raises:
+        ValueError: naming what is there: checkpoints of an earlier run that this one does not go on from, or a model of
+            another run or of other origin.
+    """
+    latest = latest_checkpoint(output / "checkpoints")
+    if latest and checkpoint is None:
+        raise ValueError(
+            f"{latest} is a checkpoint of an earlier run. Go on from it with --resume_from_checkpoint latest, give another "
+            f"--output_dir, or remove {latest.parent}."
+        )
+    found = sorted(path.name for pattern in OWN_PATTERNS for path in output.glob(pattern))
+    if not found:
+        return
+    facts, run = read_facts(output) or {}, checkpoint and read_state(checkpoint).run
+    if checkpoint is None or facts.get("run") != run:
+        raise ValueError(
+            f"{output} holds files that are not of this run ({', '.join(found[:4])}{' ...' if len(found) > 4 else ''}), and "
+            "they would be written over. Give another --output_dir, or move them away."
+        )

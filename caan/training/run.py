@@ -1,0 +1,268 @@
+"""A training run: from options to a folder in the form of a Hub repository.
+
+    run = TrainingRun(ModelOptions(...), DataOptions(...), TrainOptions(output_dir="outputs/a"), TrainPushOptions())
+    run.train()
+
+What a run does stands in `train`; everything it needs is an attribute, so that a notebook or a test can look at it.
+"""
+
+import shutil
+import uuid
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+from accelerate.utils import broadcast_object_list, set_seed
+from tqdm.auto import tqdm
+
+from caan.data.benchmark import make_benchmark
+from caan.data.pictures import load_splits
+from caan.data.processors import inference_processor
+from caan.data.text import collect_descriptions, tokenize_descriptions
+from caan.evaluation.facts import training_facts, write_facts
+from caan.hub.card import write_card
+from caan.hub.push import push_finished
+from caan.options import DataOptions, ModelOptions, TrainOptions, TrainPushOptions
+from caan.training.batches import build_loader
+from caan.training.building import build_model, uses_text
+from caan.training.checkpoints import TrainerState, latest_checkpoint, load_checkpoint, load_newest, save_checkpoint
+from caan.training.files import publish_files, publish_folder, temporary_folder
+from caan.training.loop import NotFinite, TrainingLoop, recompute_activations
+from caan.training.ownership import lock_folder, require_own
+from caan.training.precision import build_accelerator
+from caan.training.pushing import open_push, push_progress
+from caan.training.resume import record_changes, require_settings, run_settings
+from caan.training.saving import save_model, validate, whiten
+from dataset_scripts import read_descriptions
+
+
+class TrainingRun:
+    """A run and all that belongs to it.
+
+    Attributes:
+        accelerator, output, checkpoints: Accelerate, the run's folder, and where its checkpoints lie.
+        splits, descriptions, tokens, benchmark: the data, the seen classes' sentences and their tokens (None without text), and
+            the seen hold-out that selects (None where it is trained on).
+        processor: of the finished model. loop: model, batches, optimizer. state: where the run stands. facts: its record.
+
+    Raises ValueError, OSError or PushError on input that cannot be used, before anything is written over.
+    """
+
+    def __init__(self, model: ModelOptions, data: DataOptions, train: TrainOptions, hub: TrainPushOptions | None = None):
+        self.model_options, self.data_options, self.hub_options = model, data, hub or TrainPushOptions()
+        if data.train_on_validation and train.keep != "last":
+            raise ValueError("train_on_validation leaves nothing to choose the best epoch by: set keep to last.")
+        self.accelerator = build_accelerator(train)
+        ran = {name: getattr(self.accelerator, name) for name in ("mixed_precision", "gradient_accumulation_steps")}
+        self.options = replace(train, **ran)
+        set_seed(train.seed)
+        self.output = Path(train.output_dir)
+        self.checkpoints = self.output / "checkpoints"
+        self.lock = self.in_main_process(self.claim)
+        try:
+            self.push = self.in_main_process(lambda: open_push(self.hub_options, self.checkpoints, self.accelerator))
+            self.load_data()
+            self.build()
+            self.resume()
+        except BaseException:
+            self.release()
+            raise
+
+    def in_main_process(self, function):
+        """What `function` gives in the main process, None in the others; its error ends all of them."""
+        result, problem = None, [None]
+        if self.accelerator.is_main_process:
+            try:
+                result = function()
+            except (ValueError, OSError) as error:
+                problem = [error]
+        broadcast_object_list(problem)
+        if problem[0] is not None:
+            raise problem[0]
+        return result
+
+    def claim(self):
+        """Locks the run's folder and sees that it is its own."""
+        lock = lock_folder(self.output)
+        require_own(self.output, self.resumed_checkpoint())
+        return lock
+
+    def resumed_checkpoint(self) -> Path | None:
+        """The checkpoint that the options ask to go on from; None where they do not, or where there is none yet."""
+        asked = self.options.resume_from_checkpoint
+        return latest_checkpoint(self.checkpoints) if asked == "latest" else Path(asked) if asked else None
+
+    def load_data(self) -> None:
+        """Splits, descriptions and the seen hold-out. The first process builds, the others read its cache."""
+        with self.accelerator.main_process_first():
+            self.splits = load_splits(self.data_options)
+        self.train_split = self.splits["train"]
+        names = self.train_split.features["label"].names
+        self.descriptions = {}
+        if uses_text(self.model_options):
+            own = read_descriptions(self.data_options.descriptions) if self.data_options.descriptions else None
+            columns = self.train_split["label"], self.train_split["descriptions"]
+            self.descriptions = collect_descriptions(*columns, names, own)
+        self.benchmark = None if self.data_options.train_on_validation else make_benchmark(self.splits, "validation")
+
+    def build(self) -> None:
+        """Model, processor and loop."""
+        sentences = [sentence for sentences in self.descriptions.values() for sentence in sentences]
+        model, processor = build_model(self.model_options, sentences)
+        image_processor = getattr(processor, "image_processor", processor)
+        self.model_options.image_size = image_processor.size["height"]  # a model that is trained on has its own, and its shade
+        self.model_options.sketch_shade = image_processor.sketch_shade
+        model.to(self.accelerator.device)
+        if self.model_options.activation_checkpointing:
+            recompute_activations(model)
+        self.tokens = None
+        if model.config.use_text:
+            length = model.config.max_description_tokens
+            self.tokens = tokenize_descriptions(processor.tokenizer, self.descriptions, length)
+        data, options, accelerator = self.data_options, self.options, self.accelerator
+        loader = build_loader(self.train_split, image_processor, data, options, accelerator.num_processes)
+        self.loop = TrainingLoop(accelerator, model, loader, options, self.tokens, data.sentences_per_step)
+        self.whitens = model.config.whitening > 0
+        self.processor = inference_processor(processor, self.model_options.inference_image_size)
+        self.image_processor = getattr(self.processor, "image_processor", self.processor)
+
+    @property
+    def state(self):
+        """Where the run stands."""
+        return self.loop.state
+
+    @property
+    def model(self):
+        """The model as Accelerate has prepared it."""
+        return self.loop.model
+
+    def resume(self) -> None:
+        """Takes up the checkpoint that is asked for, if its settings are these, and begins the run's record."""
+        families = self.model_options, self.data_options, self.options
+        settings = run_settings(families, self.train_split, self.accelerator.num_processes)
+        asked, folder, state = self.options.resume_from_checkpoint, None, TrainerState()
+        check = partial(require_settings, settings=settings)
+        if asked == "latest":
+            state, folder = load_newest(self.accelerator, self.checkpoints, check)
+        elif asked:
+            folder = Path(asked)
+            state = load_checkpoint(self.accelerator, folder, check)
+        if folder is not None:
+            self.loop.restore(state, record_changes(state, settings))
+            self.fetch_best(folder.parent)
+        state.settings, state.run = settings, state.run or uuid.uuid4().hex
+        self.loop.state = state
+        if asked:
+            self.accelerator.print(
+                f"resuming at step {state.step} from {folder}" if folder else "no checkpoint yet: starting anew"
+            )
+        self.facts = None
+        if self.accelerator.is_main_process:
+            families = self.model_options, self.data_options, self.options, self.hub_options
+            self.facts = training_facts(self.train_split, *families, self.accelerator, self.tokens is not None)
+            self.facts |= {"run": state.run, "history": state.history}
+            write_facts(self.output, self.facts, state, finished=False)  # from now on the folder is this run's
+
+    def fetch_best(self, source: Path) -> None:
+        """Copies the best weights so far from the checkpoints of another folder, where the run goes on from there.
+
+        Raises ValueError where they are missing.
+        """
+        name = self.state.best_folder
+        if name is None or (self.checkpoints / name).is_dir() or not self.accelerator.is_main_process:
+            return
+        if not (source / name).is_dir():
+            raise ValueError(f"{source / name} with the best weights so far is missing: go on from another checkpoint.")
+        temporary = temporary_folder(self.checkpoints / name)
+        shutil.copytree(source / name, temporary, dirs_exist_ok=True)
+        publish_folder(temporary, self.checkpoints / name)
+
+    # -------------------------------------------------------------------------------------------------- training
+
+    def train(self) -> Path:
+        """Trains what is left to train, and returns the finished folder. Its lock is let go in any case."""
+        accelerator, loop = self.accelerator, self.loop
+        if self.options.report_to != "none":
+            families = self.model_options, self.data_options, self.options
+            accelerator.init_trackers("caan", config={k: v for family in families for k, v in asdict(family).items()})
+        shown = accelerator.is_main_process
+        try:
+            with tqdm(total=loop.total_steps, initial=self.state.step, desc="training", disable=not shown) as self.bar:
+                for _ in loop.epochs():
+                    for losses in loop.steps():
+                        self.after_step(losses)
+                    self.after_epoch()
+            self.finish()
+            accelerator.end_training()
+        except NotFinite as error:
+            raise NotFinite(
+                f"{error} The last checkpoint is {latest_checkpoint(self.checkpoints) or 'not written yet'}."
+            ) from error
+        finally:
+            self.release()
+        return self.output
+
+    def release(self) -> None:
+        """Lets go of the folder's lock, which the main process holds."""
+        if self.lock is not None:
+            self.lock.release()
+
+    def after_step(self, losses: dict[str, float]) -> None:
+        """Shows and logs a step, and where its number asks for it writes a checkpoint or pushes."""
+        loop, state, every = self.loop, self.state, self.options.checkpointing_steps
+        self.bar.update()
+        self.bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
+        logged = {f"train/{name}": value for name, value in losses.items()} | {"train/lr": loop.learning_rate}
+        self.accelerator.log(logged, step=state.step)
+        if every and state.step % every == 0 and state.batches < len(loop.loader):
+            self.save_checkpoint()
+        every = self.hub_options.push_steps
+        if every and state.step % every == 0 and state.step < loop.total_steps:
+            folder, full = self.checkpoints / f"push_{state.step:08d}", self.hub_options.full
+            push_progress(self.push, self.model, self.processor, folder, self.facts, state, self.accelerator, full)
+
+    def after_epoch(self) -> None:
+        """Measures the model, keeps its weights if they are the best so far, and writes a checkpoint."""
+        state = self.state
+        if self.benchmark is not None:
+            metric = self.validate(self.model)
+            self.accelerator.log({"validation/map_all": metric}, step=state.step)
+            if self.accelerator.is_main_process:
+                told = f"epoch {state.epoch}/{self.options.num_epochs}: validation mAP@all {metric:.4f} on seen classes"
+                self.bar.write(told)
+            if metric > state.best_metric:
+                state.best_metric, state.best_folder = metric, f"best_epoch_{state.epoch:04d}"
+                save_model(self.model, self.processor, self.checkpoints / state.best_folder, self.accelerator)
+        self.save_checkpoint()
+
+    def save_checkpoint(self) -> None:
+        """Writes a checkpoint and removes the oldest one over the limit."""
+        save_checkpoint(self.accelerator, self.checkpoints, self.state, self.options.save_total_limit)
+
+    def validate(self, model) -> float:
+        """mAP@all on the seen hold-out."""
+        return validate(model, self.image_processor, self.benchmark, self.options, self.data_options, self.accelerator)
+
+    def finish(self) -> None:
+        """Whitens the chosen weights where the model has that, and makes the run's folder what it would be on the Hub."""
+        state, accelerator = self.state, self.accelerator
+        if self.options.keep == "last":
+            state.best_folder = "last"
+            save_model(self.model, self.processor, self.checkpoints / state.best_folder, accelerator)
+        final = chosen = self.checkpoints / str(state.best_folder)
+        if self.whitens:
+            final = chosen.with_name(f"{chosen.name}_whitened")
+            model = whiten(chosen, final, self.processor, self.train_split, self.options, self.data_options, accelerator)
+            if self.benchmark is not None:  # the card tells what the finished model does
+                state.finished_metric = self.validate(model)
+        if not accelerator.is_main_process:
+            return
+        publish_files(final, self.output)
+        if final != chosen:
+            shutil.rmtree(final)
+        write_facts(self.output, self.facts, state, finished=True)
+        write_card(self.output)
+        name = str(self.output)
+        print(f"The model is in {name}. Load it with AutoModel.from_pretrained({name!r}, trust_remote_code=True).")
+        if self.push is not None:
+            push_finished(self.push, self.output)
