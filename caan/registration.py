@@ -2,7 +2,8 @@
 
 A file of the Hub set registers its classes where it is imported as an installed module. `WATCHED` says which registry of
 transformers makes which of our files be imported: at once where the registry is loaded already, else after its import by an
-import hook. Registries import each other, so that ours waits until the outermost of them is complete.
+import hook. Registries import each other, and our files import them, so that what is to be imported waits until the outermost
+import of them all is complete.
 """
 
 import importlib
@@ -18,6 +19,7 @@ WATCHED = {
     "transformers.models.auto.modeling_auto": "modeling_caan",
     "transformers.pipelines": "pipeline_caan",
 }
+WATCHED |= {ours: ours for ours in WATCHED.values()}
 
 
 class RegistryHook(MetaPathFinder):
@@ -57,6 +59,7 @@ class WatchedLoader(Loader):
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = module.__spec__.loader = self.loader  # from here on the module is as if nobody had watched
         self.hook.depth += 1
         try:
             self.loader.exec_module(module)
@@ -64,14 +67,11 @@ class WatchedLoader(Loader):
             self.hook.depth -= 1
         self.hook.executed(module.__name__)
 
-    def __getattr__(self, name: str):
-        return getattr(self.loader, name)  # resources, sources: whatever else a loader is asked for
-
 
 def register_with_transformers() -> None:
     """Registers with the registries that are loaded, and sees to those that will be."""
     if any(isinstance(finder, RegistryHook) for finder in sys.meta_path):
         return
     sys.meta_path.insert(0, RegistryHook())
-    for module in dict.fromkeys(ours for theirs, ours in WATCHED.items() if theirs in sys.modules):
+    for module in dict.fromkeys(ours for watched, ours in WATCHED.items() if watched in sys.modules):
         importlib.import_module(module)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from running import ROOT
 
-from caan.options import DataOptions, EvalOptions, ModelOptions, TrainOptions
+from caan.options import DataOptions, EvalOptions, ModelOptions, TrainOptions, TrainPushOptions
 from caan.parsing import parse_options
 
 CLASSES = (ModelOptions, DataOptions, TrainOptions)
@@ -151,3 +151,97 @@ def test_the_shipped_recipes_parse(path: Path):
     model, data, train = parse_options(*CLASSES, argv=[str(path)])
     assert config_fields(model.model_config)
     assert data.dataset == path.stem.partition("_")[0] and train.output_dir == f"outputs/{path.stem}"
+
+
+# ------------------------------------------------------------------------------------------------------------- ranges
+
+
+@pytest.mark.parametrize(
+    "option,value,allowed",
+    [
+        ("learning_rate", "-0.001", "at least 0"),
+        ("learning_rate", "nan", "at least 0"),
+        ("learning_rate", "inf", "at least 0"),
+        ("vision_learning_rate", "-1", "at least 0"),
+        ("max_grad_norm", "-1", "at least 0"),
+        ("warmup_ratio", "5", "in [0, 1]"),
+        ("layer_decay", "-2", "in (0, 1]"),
+        ("layer_decay", "0", "in (0, 1]"),
+        ("weight_decay", "-0.1", "at least 0"),
+        ("classes_per_batch", "1", "at least 2"),
+        ("items_per_class", "0", "at least 1"),
+        ("batches_per_epoch", "-3", "at least 0"),
+        ("gradient_accumulation_steps", "0", "at least 1"),
+        ("save_total_limit", "0", "at least 1"),
+        ("seed", "-1", "at least 0"),
+        ("image_size", "0", "at least 1"),
+        ("sketch_shade", "1.5", "in [0, 1]"),
+        ("freeze_vision_blocks", "-1", "at least 0"),
+        ("sentences_per_step", "-1", "at least 0"),
+        ("num_workers", "-2", "at least 0"),
+        ("validation_photos", "1", "in [0, 1)"),
+    ],
+)
+def test_a_value_out_of_its_range_is_refused(capsys, tmp_path, option, value, allowed):
+    message = f"error: {option} must be {allowed}, got "
+    assert message in refused(capsys, f"--{option}={value}")
+    (tmp_path / "recipe.yaml").write_text(f"{option}: {value.replace('nan', '.nan').replace('inf', '.inf')}\n")
+    if value not in ("nan", "inf"):
+        assert f"recipe.yaml: {message}" in refused(capsys, str(tmp_path / "recipe.yaml"))
+    owner = next(cls for cls in CLASSES if option in {item.name for item in fields(cls)})
+    with pytest.raises(ValueError, match=option):
+        owner(**{option: float(value)})
+
+
+def test_every_number_has_a_range():
+    """A count, a rate or a share without bounds would be the next that trains uphill."""
+    for cls in (*CLASSES, EvalOptions, TrainPushOptions):
+        for item in fields(cls):
+            if item.type in (int, float, list[int]):
+                assert "range" in item.metadata, f"{cls.__name__}.{item.name}"
+
+
+def test_one_name_means_one_thing():
+    """Where two families have an option of the same name, it has the same type and meaning."""
+    seen = {}
+    for cls in (*CLASSES, EvalOptions, TrainPushOptions):
+        for item in fields(cls):
+            kind = seen.setdefault(item.name, (item.type, item.metadata.get("range"), cls))
+            assert kind[:2] == (item.type, item.metadata.get("range")) or item.name == "model", (item.name, cls, kind[2])
+
+
+# ----------------------------------------------------------------------------------------------------------- dotted names
+
+
+def nested(*argv) -> dict:
+    """The model_config of a command line."""
+    return json.loads(parse_options(*CLASSES, argv=[str(a) for a in argv])[0].model_config)
+
+
+def test_a_dotted_name_changes_one_field_of_the_recipe_s_block(recipe):
+    before = nested(recipe)
+    assert nested(recipe, "--model_config.hidden_size", "128") == {**before, "hidden_size": 128}
+    assert nested("--model-config.hidden_size=128", recipe) == {**before, "hidden_size": 128}
+    changed = nested(recipe, "--model_config.vision_config.depths", "[3, 4]", "--model_config.lambda_con=-1e-3")
+    assert changed == {**before, "vision_config": {"model_type": "vit", "depths": [3, 4]}, "lambda_con": -0.001}
+    assert nested("--model_config.use_text", "false", "--model_config.text_config.hidden_size", 8) == {
+        "use_text": False,
+        "text_config": {"hidden_size": 8},
+    }
+    assert nested(recipe, '--model_config={"margin": 1}', "--model_config.hidden_size", 2) == {"margin": 1, "hidden_size": 2}
+
+
+def test_wrong_dotted_names(capsys, recipe):
+    assert "--model_config.margin needs a value, as in --model_config.margin 128" in refused(capsys, "--model_config.margin")
+    assert "--model_config.pooling.x: pooling is no mapping" in refused(capsys, recipe, "--model_config.pooling.x", "1")
+    assert "unknown option 'data_confi.x'" in refused(capsys, "--data_confi.x", "1")
+    assert "--model_config is no JSON" in refused(capsys, "--model_config={x", "--model_config.margin=1")
+
+
+def test_a_recipe_by_its_name():
+    by_name, by_path = (parse_options(*CLASSES, argv=[name]) for name in ("openmoji", str(ROOT / "recipes" / "openmoji.yaml")))
+    assert by_name == by_path and by_name[1].dataset == "openmoji"
+
+
+def test_an_unknown_recipe_names_those_that_there_are(capsys):
+    assert "no such recipe; those that come along are openmoji, sketchy, sketchy_small" in refused(capsys, "openmojis")

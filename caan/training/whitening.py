@@ -9,6 +9,7 @@ from modeling_caan import CAANModel
 from pipeline_caan import embed_images
 
 PICTURES = 1000  # of each modality; a covariance of 384 x 384 needs no more
+SMALLEST = 1e-14  # variance of unit vectors that is rounding and no variation: one picture a class, or copies
 FLOOR = 1e-2  # of the largest variance: directions below count as if they had so much
 
 
@@ -25,9 +26,11 @@ def whitening_matrix(deviations: Tensor, strength: float) -> Tensor:
     Args:
         deviations: (count, d) features of both modalities, minus the means of their classes. strength: 0 to 1.
 
-    Returns a symmetric matrix (d, d), to be multiplied from the right.
+    Returns a symmetric matrix (d, d), to be multiplied from the right; where nothing varies within classes, the identity.
     """
     variances, axes = torch.linalg.eigh(deviations.double().T @ deviations.double() / len(deviations))
+    if not variances.max() > SMALLEST:
+        return torch.eye(len(axes), dtype=deviations.dtype)
     scales = variances.clamp(min=FLOOR * variances.max()) ** (-strength / 2)
     return ((axes * scales) @ axes.T).to(deviations.dtype)
 

@@ -62,6 +62,19 @@ def test_variances_are_raised_to_the_remaining_power(strength):
     assert torch.allclose(matrix, matrix.T)
 
 
+@pytest.mark.parametrize("deviations", [torch.zeros(6, 5), 1e-9 * torch.randn(6, 5)])
+def test_where_nothing_varies_within_classes_only_the_mean_is_taken_off(deviations):
+    assert torch.equal(whitening_matrix(deviations, 0.5), torch.eye(5))
+
+
+@pytest.mark.parametrize("strength", [0.3, 1.0])
+def test_the_floor_is_a_hundredth_of_the_largest_variance(strength):
+    """Variances 4 and 0.01: the second counts as 0.04."""
+    deviations = torch.tensor([[2.0, 0.1], [-2.0, -0.1], [2.0, -0.1], [-2.0, 0.1]])
+    matrix = whitening_matrix(deviations, strength)
+    assert matrix.diagonal().tolist() == pytest.approx([4 ** (-strength / 2), 0.04 ** (-strength / 2)], rel=1e-5)
+
+
 def test_a_direction_without_variance_is_not_blown_up():
     deviations = uneven(100, 1)
     deviations[:, 0] = 0
