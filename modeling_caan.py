@@ -432,6 +432,10 @@ class CAANModel(PreTrainedModel):
         """The distinct vision towers: photo, and sketch unless shared."""
         return [self.image_encoder] if self.config.share_vision_encoder else [self.image_encoder, self.sketch_encoder]
 
+    def get_input_embeddings(self):
+        """None: there is no one table of embeddings, and FSDP2 asks for it."""
+        return
+
     def train(self, mode: bool = True):
         super().train(mode)
         if self.config.use_text and self.config.freeze_text_encoder:
