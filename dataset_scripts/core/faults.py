@@ -1,0 +1,36 @@
+"""What is wrong with a picture once it is opened: it does not decode, or it is a sketch without a stroke."""
+
+from PIL import Image, ImageSequence
+
+TINT = 32  # of 255: how far the colour of paper may be from grey
+
+
+def fault_of(file, modality: str) -> str | None:
+    """Why a picture cannot be used, or None.
+
+    Args:
+        file: a path or a file object.
+        modality: ``sketch`` or ``photo``; only a sketch must not be blank.
+    """
+    try:
+        with Image.open(file) as image:
+            image.load()  # to the last pixel; `Image.verify` would let a truncated JPEG pass
+            blank = modality == "sketch" and all(map(is_blank, ImageSequence.Iterator(image)))
+    except Exception:  # whatever a decoder raises is its verdict on the file
+        return "does not decode"
+    return "blank" if blank else None
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Whether a picture is an empty sheet: fully transparent, or white, grey, black or cream all over.
+
+    One of a strong colour is not: it may be a shape that was filled in up to the edges.
+    """
+    if image.mode.startswith("I;16"):
+        low, high = image.getextrema()
+        return low == high
+    bands = image.convert("RGBA").getextrema()
+    if bands[3] == (0, 0):
+        return True
+    tones = [low for low, _ in bands[:3]]
+    return all(low == high for low, high in bands) and max(tones) - min(tones) <= TINT
