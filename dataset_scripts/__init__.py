@@ -72,7 +72,10 @@ def load(
     if name in BUILDERS:
         given = options.given() | builder_kwargs
         builder = _builder_class(name)(config_name=config, data_dir=data_dir, cache_dir=cache_dir, **given)
-        builder.download_and_prepare(num_proc=num_proc)
+        try:
+            builder.download_and_prepare(num_proc=num_proc)
+        except datasets.exceptions.DatasetGenerationError as error:  # hides what happened, such as a full disk
+            raise (error.__cause__ if isinstance(error.__cause__, (OSError, ValueError)) else error) from None
         return builder.as_dataset()
     if os.path.isdir(name) or name.count("/") == 1:
         return load_published(

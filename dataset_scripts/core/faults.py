@@ -26,11 +26,13 @@ def is_blank(image: Image.Image) -> bool:
 
     One of a strong colour is not: it may be a shape that was filled in up to the edges.
     """
-    if image.mode.startswith("I;16"):
-        low, high = image.getextrema()
-        return low == high
-    bands = image.convert("RGBA").getextrema()
-    if bands[3] == (0, 0):
+    extrema = image.getextrema()
+    bands = dict(zip(image.getbands(), extrema if isinstance(extrema[0], tuple) else [extrema]))
+    if bands.get("A") == (0, 0):
         return True
-    tones = [low for low, _ in bands[:3]]
-    return all(low == high for low, high in bands) and max(tones) - min(tones) <= TINT
+    if any(low != high for low, high in bands.values()):
+        return False
+    if list(bands) not in (["P"], ["P", "A"]) and len(bands) < 3:  # a tone, of any depth
+        return True
+    *colour, alpha = image.crop((0, 0, 1, 1)).convert("RGBA").getpixel((0, 0))
+    return alpha == 0 or max(colour) - min(colour) <= TINT

@@ -3,6 +3,7 @@
 pytest tests/dataset_scripts/test_options.py
 """
 
+import errno
 import io
 
 import datasets
@@ -90,6 +91,18 @@ def test_what_asks_for_other_rows_than_there_are_is_refused(source):
     published = source("parquet")
     with pytest.raises(ValueError, match="parquet: duplicates and validation_photos cannot be chosen for a Parquet form"):
         load(**published, duplicates=True, validation_photos=0.3)
+
+
+@pytest.mark.parametrize("name", ["openmoji", "folder"])
+def test_a_full_disk_is_told_as_such(source, monkeypatch, name):
+    def write(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for method in ("write", "write_table"):
+        monkeypatch.setattr(datasets.arrow_writer.ArrowWriter, method, write)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        load(**source(name))
+    assert error.value.errno == errno.ENOSPC
 
 
 def test_options_that_do_nothing_do_not_draw_the_icons_again(source, monkeypatch):

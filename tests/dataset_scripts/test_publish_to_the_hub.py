@@ -15,6 +15,7 @@ from fake_hub import READER
 from huggingface_hub import HfApi, snapshot_download
 from PIL import Image
 
+from dataset_scripts import load
 from dataset_scripts.folder import Folder
 from dataset_scripts.parquet import publish, shards
 from dataset_scripts.parquet.publish import PublishArguments
@@ -91,6 +92,15 @@ def test_a_config_that_is_not_written_again_goes(hub, tmp_path):
         assert {path.split("/")[0] for path in on_the_hub(hub)} == set(configs)
     assert {path.split("/")[0] for path in written(tmp_path / "out")} == {"104_21", "100_25"}  # on disk it stays
     assert len(rows_on_the_hub(tmp_path, "back", "100_25")) == len(paths(SKETCHY_LINES)) - 3
+
+
+def test_load_reads_it_back_by_its_hub_id_with_every_option(hub, root, tmp_path, monkeypatch):
+    upload(write(root, tmp_path / "out"), REPO, private=True)
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", hub.url)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", False, raising=False)
+    splits = load(REPO, "default", cache_dir=str(tmp_path / "cache"), allow_partial=True, verify=True, skip_corrupt=True)
+    assert sorted(file for rows in splits.values() for file in rows["file"]) == sorted(FILES)
 
 
 def test_what_is_there_is_not_sent_again(hub, root, tmp_path):

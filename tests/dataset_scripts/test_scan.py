@@ -219,7 +219,9 @@ def stroke(mode, ground, ink):
         (Image.new("RGB", (9, 9), (255, 250, 235)), "blank"),
         (Image.new("P", (9, 9)), "blank"),
         (Image.new("RGBA", (9, 9), (255, 0, 0, 0)), "blank"),
+        (Image.new("LA", (9, 9), (200, 255)), "blank"),
         (stroke("RGB", "white", (0, 0, 0)), None),
+        (stroke("P", 0, 1), None),
         (stroke("I;16", 65535, 0), None),
         (stroke("RGBA", (255, 255, 255, 0), (255, 255, 255, 255)), None),  # white ink on nothing
         (Image.new("RGB", (9, 9), "red"), None),
@@ -229,6 +231,21 @@ def test_blank_sketches(tmp_path, image, fault):
     image.save(tmp_path / "a.png")
     assert fault_of(tmp_path / "a.png", "sketch") == fault
     assert fault_of(tmp_path / "a.png", "photo") is None
+
+
+@pytest.mark.parametrize(
+    "image, fault",
+    [
+        (Image.new("CMYK", (9, 9), (0, 0, 0, 0)), "blank"),
+        (stroke("CMYK", (0, 0, 0, 0), (0, 0, 0, 255)), None),
+        (Image.new("F", (9, 9), 0.5), "blank"),
+        (stroke("F", 0.5, 0.1), None),
+        (stroke("I", 70000, 0), None),
+    ],
+)
+def test_blank_sketches_in_the_modes_of_tiff(tmp_path, image, fault):
+    image.save(tmp_path / "a.tif")
+    assert fault_of(tmp_path / "a.tif", "sketch") == fault
 
 
 def test_a_sketch_that_a_later_frame_shows_is_not_blank(tmp_path):
