@@ -15,6 +15,8 @@ from dataclasses import replace
 import datasets
 
 from dataset_scripts.core.descriptions import read_descriptions
+from dataset_scripts.core.options import VALIDATION_PHOTOS, PictureOptions
+from dataset_scripts.parquet.reading import load_published
 
 __all__ = ["BUILDERS", "load", "load_descriptions", "read_descriptions"]
 
@@ -33,9 +35,17 @@ def load(
     data_dir: str | None = None,
     cache_dir: str | None = None,
     num_proc: int | None = None,
+    allow_partial: bool = False,
+    verify: bool = False,
+    skip_corrupt: bool = False,
+    duplicates: bool = False,
+    validation_photos: float = VALIDATION_PHOTOS,
     **builder_kwargs,
 ) -> datasets.DatasetDict:
     """Build a data set, or take it from the cache.
+
+    The options from `allow_partial` on are taken for every builder and every Parquet form. Where there is nothing to do they
+    have no effect; where the rows would have to be other ones than there are, they are refused.
 
     Args:
         name: one of `BUILDERS`, or a folder or Hub id (``org/name``) with Parquet files.
@@ -43,20 +53,34 @@ def load(
         data_dir: folder of the archives, for the builders that need one.
         cache_dir: where Arrow files go; the cache of `datasets` where not given.
         num_proc: processes that build.
-        builder_kwargs: further fields of the builder's config.
+        allow_partial: go on where classes or pictures are missing.
+        verify: decode every picture first (minutes), and stop where one is corrupt or a sketch is blank.
+        skip_corrupt: the same, but leave these pictures out; they are named and counted.
+        duplicates: keep both copies of photos that two folders list (Sketchy's published protocol).
+        validation_photos: share of each seen class's photos that is held out, from 0 to below 1.
+        builder_kwargs: further fields of the builder's config, such as `unseen` of "folder".
 
     Returns:
         Splits ``train`` (seen classes), ``validation`` (held-out items of seen classes) and ``test`` (unseen classes).
 
     Raises:
-        ValueError: no such builder; the message lists what there is.
+        ValueError: no such builder, the message lists what there is; an option out of range or refused; corrupt pictures.
+        FileNotFoundError: no data in `data_dir`; the message lists the accepted layouts.
     """
+    options = PictureOptions(allow_partial, verify, skip_corrupt, duplicates, validation_photos)
+    options.check_options()
     if name in BUILDERS:
-        builder = _builder_class(name)(config_name=config, data_dir=data_dir, cache_dir=cache_dir, **builder_kwargs)
-        builder.download_and_prepare(num_proc=num_proc)
+        given = options.given() | builder_kwargs
+        builder = _builder_class(name)(config_name=config, data_dir=data_dir, cache_dir=cache_dir, **given)
+        try:
+            builder.download_and_prepare(num_proc=num_proc)
+        except datasets.exceptions.DatasetGenerationError as error:  # hides what happened, such as a full disk
+            raise (error.__cause__ if isinstance(error.__cause__, (OSError, ValueError)) else error) from None
         return builder.as_dataset()
     if os.path.isdir(name) or name.count("/") == 1:
-        return datasets.load_dataset(name, config, data_dir=data_dir, cache_dir=cache_dir, num_proc=num_proc, **builder_kwargs)
+        return load_published(
+            name, config, options, data_dir=data_dir, cache_dir=cache_dir, num_proc=num_proc, **builder_kwargs
+        )
     raise ValueError(_unknown(name) + " A folder or Hub id (org/name) with Parquet files loads too.")
 
 

@@ -20,15 +20,16 @@ Decided here:
 - Split ``80_20``: near-twins (taxi, police car; the column ``group``) are on the same side, so that unseen means unseen.
 - An outline never searches for its own colouring. ``test`` has no OpenMoji line art: its queries are the other artists'.
 - ``validation`` holds out, of each seen class, the drawings of one artist other than OpenMoji (the first by a hash of class
-  and artist). Its gallery is the training one, since a class has too few colour drawings to part with any: it tells how well
-  new *drawings* of known things are understood, and reads higher than ``test``. It may rank checkpoints; it does not
-  estimate zero-shot quality.
+  and artist). It holds sketches alone, and no picture is in two splits: a class has too few colour drawings to part with any,
+  so the held-out sketches search the photos of ``train``. That tells how well new *drawings* of known things are understood,
+  and reads higher than ``test``. It may rank checkpoints; it does not estimate zero-shot quality.
 - ``descriptions`` of the unseen classes are shipped for study; training reads those of the train split alone.
 - Pictures are rendered once, into the cache. The cache key holds the class table, the split, the descriptions and the
   packages' versions, so none of them can change and leave stale rows. Code changes raise `VERSION`.
 - A script that `datasets` 3.6 loads is copied away from its siblings, so tables and helpers come from the installed package.
 """
 
+import argparse
 import csv
 import hashlib
 import json
@@ -41,9 +42,11 @@ from typing import NamedTuple
 import datasets
 
 from dataset_scripts.core.icons import ARTISTS, SIZE, package_versions, render, require_packages
+from dataset_scripts.core.options import VALIDATION_PHOTOS, PictureConfig, PictureOptions
 from dataset_scripts.core.splits import SPLITS, ZeroShotSplit, first_by_hash, read_split
+from dataset_scripts.core.texts import read_lines
 
-VERSION = datasets.Version("1.0.0")
+VERSION = datasets.Version("1.1.0")  # validation without the photos of train
 LICENSE = "OpenMoji: CC BY-SA 4.0. Noto Emoji: OFL 1.1. Lucide: ISC. Phosphor: MIT. Tabler Icons: MIT."
 
 
@@ -73,7 +76,7 @@ def _package_file(name: str):
 def read_drawings() -> dict[str, list[Drawing]]:
     """Drawings of each class, from ``openmoji_classes.csv``: line drawings, colour drawings, fills."""
     drawings = {}
-    for row in csv.DictReader(_package_file("core/openmoji_classes.csv").read_text(encoding="utf-8").splitlines()):
+    for row in csv.DictReader(read_lines(_package_file("core/openmoji_classes.csv"))):
         label = row["class"]
         drawings[label] = [Drawing(label, artist, name) for artist in ARTISTS for name in row[artist].split()]
         for column, part in (("openmoji", "color"), ("openmoji_fill", "fill")):
@@ -94,18 +97,18 @@ def split_drawings(split: ZeroShotSplit) -> dict[str, list[Drawing]]:
     for label in split.seen:
         query_artist = held_out_artist(label, drawings[label])
         for drawing in drawings[label]:
-            if drawing.artist != query_artist:
-                rows["train"].append(drawing)
-            if drawing.artist == query_artist or drawing.modality == "photo":
-                rows["validation"].append(drawing)
+            rows["validation" if drawing.artist == query_artist else "train"].append(drawing)
     for label in split.unseen:
         rows["test"] += [d for d in drawings[label] if d.artist != "openmoji" or d.modality == "photo"]
     return rows
 
 
 @dataclass
-class OpenMojiConfig(datasets.BuilderConfig):
+class OpenMojiConfig(PictureConfig):
     """A zero-shot split of the demo set.
+
+    Its pictures are drawn here, so none is missing, corrupt or listed twice, and the options of `PictureConfig` have nothing to
+    do; `validation_photos` is refused, since it asks for other rows than there are.
 
     Attributes:
         version: raised when code changes the rows.
@@ -127,7 +130,7 @@ class OpenMojiConfig(datasets.BuilderConfig):
         """
         path = _package_file("descriptions/openmoji.jsonl")
         texts = {label: [] for label in self.split.classes}
-        for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        for row in map(json.loads, read_lines(path)):
             if row["text"].strip():
                 texts[row["class"]].append(row["text"])
         if bare := [label for label in texts if not texts[label]]:
@@ -135,7 +138,14 @@ class OpenMojiConfig(datasets.BuilderConfig):
         return texts
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
-        """Adds the fingerprint of everything the rows come from to the cache key."""
+        """Adds the fingerprint of everything the rows come from to the cache key.
+
+        Raises:
+            ValueError: a share of photos is to be held out.
+        """
+        if self.validation_photos not in (0, VALIDATION_PHOTOS):
+            raise ValueError("openmoji holds out no photos, a class has too few: leave validation_photos out.")
+        config_kwargs = {key: value for key, value in config_kwargs.items() if key not in PictureOptions.__dataclass_fields__}
         table = _package_file("core/openmoji_classes.csv").read_bytes()
         sources = (table, self.split.seen, self.split.unseen, self.descriptions, package_versions(), SIZE)
         fingerprint = hashlib.blake2b(repr(sources).encode(), digest_size=16).hexdigest()
@@ -195,9 +205,13 @@ class OpenMoji(datasets.GeneratorBasedBuilder):
 
 def main() -> None:
     """Print how many sketches of each artist, and how many colour drawings, each split has."""
+    parser = argparse.ArgumentParser(prog="python -m dataset_scripts.openmoji", description=main.__doc__)
+    names = [config.name for config in OpenMoji.BUILDER_CONFIGS]
+    parser.add_argument("--dataset_config", choices=names, default=names[0], help="zero-shot split")
+    split = read_split("openmoji", parser.parse_args().dataset_config)
     print("| split | classes | " + " | ".join(f"{artist} sketches" for artist in ARTISTS) + " | colour drawings |")
     print("| --- |" + " ---: |" * (len(ARTISTS) + 2))
-    for name, drawings in split_drawings(OpenMoji.BUILDER_CONFIGS[0].split).items():
+    for name, drawings in split_drawings(split).items():
         counts = Counter(d.artist if d.modality == "sketch" else "colour" for d in drawings)
         numbers = [len({d.label for d in drawings}), *(counts[column] for column in (*ARTISTS, "colour"))]
         print(f"| {name} | " + " | ".join(f"{n:,}" for n in numbers) + " |")

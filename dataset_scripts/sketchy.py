@@ -6,7 +6,7 @@
     # or, with datasets < 4 and this package installed:
     load_dataset("dataset_scripts/sketchy.py", "104_21", data_dir="Sketchy", trust_remote_code=True)
 
-    python -m dataset_scripts.sketchy --data_dir Sketchy --config 104_21 --allow_partial  # folder check and split sizes
+    python -m dataset_scripts.sketchy --data_dir Sketchy --dataset_config 104_21 --allow_partial  # folder check and split sizes
 
 Configs:
 

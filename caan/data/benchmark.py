@@ -28,7 +28,7 @@ class Benchmark(NamedTuple):
 
 
 def make_benchmark(splits, split: str = "test", generalized: bool = False) -> Benchmark:
-    """The sketches of `split` as queries and its photos as gallery.
+    """The sketches of `split` as queries and its photos as gallery; a validation split without photos searches those of train.
 
     Args:
         splits: a `DatasetDict` of `dataset_scripts.load`. split: "test" (unseen classes) or "validation" (seen classes).
@@ -39,7 +39,8 @@ def make_benchmark(splits, split: str = "test", generalized: bool = False) -> Be
         raise ValueError(
             f"The data set has no split {split!r}, only {', '.join(splits)}. Validation needs five sketches of a class or more."
         )
-    galleries = [Pictures(splits[split], "photo")]
+    borrows = split == "validation" and "train" in splits and not has_photos(splits[split])
+    galleries = [Pictures(splits["train" if borrows else split], "photo")]
     if generalized:
         if split != "test":
             raise ValueError("generalized adds the seen classes to the gallery of the unseen ones: use it with split test.")

@@ -7,13 +7,14 @@ Decided here:
   descriptions, so none of them can change and leave stale rows. Code changes raise `VERSION`.
 - The cache holds absolute paths of the pictures, not copies; it stays valid as long as the folder stays where it is.
 - Rows are made as one Arrow table a class (`datasets.ArrowBasedBuilder`), several times as fast as row by row.
-- The folder check runs, and is printed, before anything is built (`_check.py`).
+- The folder check runs, and is printed, before anything is built (`core.check`).
 - A script that `datasets` 3.6 loads is copied away from its siblings, so everything is imported from the installed
   package.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import cached_property
 
 import datasets
@@ -22,35 +23,27 @@ import pyarrow as pa
 from dataset_scripts.core.check import FolderReport, check_folder, require_usable
 from dataset_scripts.core.descriptions import benchmark_descriptions
 from dataset_scripts.core.layouts import Benchmark
+from dataset_scripts.core.options import PictureConfig
 from dataset_scripts.core.scan import ClassFolder, Listing, no_data_message, scan
 from dataset_scripts.core.splits import ZeroShotSplit, read_split, split_rows
+from dataset_scripts.core.texts import say
 
 VERSION = datasets.Version("1.0.0")
 MODALITIES = ["sketch", "photo"]
 
 
 @dataclass
-class ZeroShotConfig(datasets.BuilderConfig):
-    """One zero-shot split of a benchmark.
+class ZeroShotConfig(PictureConfig):
+    """One zero-shot split of a benchmark; the options of `PictureConfig`, and:
 
     Attributes:
         version: raised when code changes the rows.
         benchmark: the data set.
-        duplicates: keep both copies of photos that two folders list (Sketchy's published protocol).
-        validation_photos: share of each seen class's photos that is held out; 0 trains on all, as published.
-        allow_partial: go on where classes or pictures are missing.
-        verify: decode every picture before building.
-        skip_corrupt: leave out pictures that are empty or, with `verify`, do not decode; they are named and counted.
         published: whether `dataset_scripts.parquet.publish` takes it without being told to; folds for tuning are not.
     """
 
     version: datasets.Version = VERSION
     benchmark: Benchmark | None = None
-    duplicates: bool = False
-    validation_photos: float = 0.1
-    allow_partial: bool = False
-    verify: bool = False
-    skip_corrupt: bool = False
     published: bool = True
 
     @cached_property
@@ -63,6 +56,10 @@ class ZeroShotConfig(datasets.BuilderConfig):
         """Texts of each class."""
         return benchmark_descriptions(self.benchmark.name)
 
+    def texts_of(self, label: str) -> list[str]:
+        """Texts of one class; none where there are none."""
+        return self.descriptions.get(label, [])
+
     @cached_property
     def listing(self) -> Listing:
         """The pictures on disk, listed once."""
@@ -72,6 +69,7 @@ class ZeroShotConfig(datasets.BuilderConfig):
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         """Adds the fingerprint of everything the rows come from to the cache key."""
+        self.check_options()
         if self.data_dir:
             digest = hashlib.blake2b(self.listing.fingerprint().encode(), digest_size=16)
             held_out = sorted((label, sorted(stems)) for label, stems in (self.split.held_out or {}).items())
@@ -112,29 +110,37 @@ class ZeroShotBuilder(datasets.ArrowBasedBuilder):
             citation=benchmark.citation,
         )
 
-    def check(self) -> FolderReport:
-        """Print the folder check; stop where it says so."""
+    def check(self, verify: bool | None = None) -> FolderReport:
+        """Print the folder check; stop where it says so.
+
+        Args:
+            verify: decode every picture; where not given, as the options say: what is to be left out must be found first.
+        """
         config = self.config
-        report = check_folder(config.listing, config.benchmark, config.name, config.split, config.duplicates, config.verify)
+        verify = config.verify or config.skip_corrupt if verify is None else verify
+        report = check_folder(config.listing, config.benchmark, config.name, config.split, config.duplicates, verify)
         require_usable(report, config.allow_partial, config.skip_corrupt)
-        print(report, flush=True)
+        say(str(report))
         return report
 
-    def rows(self, corrupt: list[str] | tuple[str, ...] = ()) -> dict[str, list[ClassFolder]]:
+    def rows(self, corrupt: Collection[str] = ()) -> dict[str, list[ClassFolder]]:
         """Split -> class folders with the files of that split, without those in `corrupt`.
 
         A split without a picture is left out: `datasets` cannot read one back.
+
+        Raises:
+            ValueError: no split has a picture.
         """
-        config, corrupt = self.config, set(corrupt)
-        listing = config.listing
-        if corrupt:
-            classes = [
-                replace(part, files=[f for f in part.files if f"{part.folder}/{f}" not in corrupt]) for part in listing.classes
-            ]
-            listing = replace(listing, classes=classes)
+        config = self.config
+        listing = config.listing.without(corrupt)
         rows = split_rows(listing, config.benchmark, config.split, config.validation_photos, config.duplicates)
+        if not any(rows.values()):
+            raise ValueError(
+                f"{listing.data_dir}: no class folder holds a picture. `python -m dataset_scripts."
+                f"{config.benchmark.name} --data_dir ...` says what was found."
+            )
         for name in [name for name, parts in rows.items() if not parts]:
-            print(f"  split {name} has no picture and is left out", flush=True)
+            say(f"  split {name} has no picture and is left out")
             del rows[name]
         return rows
 
@@ -151,7 +157,7 @@ class ZeroShotBuilder(datasets.ArrowBasedBuilder):
     def table(self, part: ClassFolder) -> pa.Table:
         """The rows of one class folder."""
         directory = f"{self.config.listing.data_dir}/{part.folder}"
-        texts = self.config.descriptions.get(part.label, [])
+        texts = self.config.texts_of(part.label)
         features, n = self.info.features, len(part.files)
         columns = {
             "image": [{"bytes": None, "path": f"{directory}/{name}"} for name in part.files],

@@ -10,9 +10,9 @@ import os
 from dataclasses import dataclass, field
 from multiprocessing.pool import ThreadPool
 
-from PIL import Image
 from tqdm.auto import tqdm
 
+from dataset_scripts.core.faults import fault_of
 from dataset_scripts.core.layouts import Benchmark, ClassNames, Source
 from dataset_scripts.core.scan import Listing
 from dataset_scripts.core.splits import ZeroShotSplit
@@ -30,14 +30,14 @@ class FolderReport:
         missing: modality -> classes without a picture of it.
         misspelt: folder -> the class it most likely means.
         short: sources that are absent or hold fewer pictures than published.
-        corrupt: paths, relative to ``data_dir``, of pictures that are empty or could not be decoded.
+        corrupt: path, relative to ``data_dir`` -> why: empty, unreadable, or with `verify` not decodable or a blank sketch.
     """
 
     lines: list[str]
     missing: dict[str, list[str]] = field(default_factory=dict)
     misspelt: dict[str, str] = field(default_factory=dict)
     short: list[Source] = field(default_factory=list)
-    corrupt: list[str] = field(default_factory=list)
+    corrupt: dict[str, str] = field(default_factory=dict)
 
     @property
     def partial(self) -> bool:
@@ -59,22 +59,19 @@ def check_folder(
         config: name of the config, for the text.
         split: its classes.
         duplicates: both copies of doubled photos are wanted, so both sources are needed.
-        verify: decode every picture (minutes) instead of looking for empty files alone.
+        verify: decode every picture (minutes) instead of looking at names and sizes alone.
     """
     report = FolderReport([f"{benchmark.title} {config} in {listing.data_dir}"])
+    report.corrupt = find_corrupt(listing, verify)
+    sound = listing.without(report.corrupt)
     for source in benchmark.sources:
-        _check_source(report, listing, source, len(split.classes), duplicates)
-    _check_classes(report, listing, split)
+        _check_source(report, sound, source, len(split.classes), duplicates)
+    _check_classes(report, sound, split)
     _check_unknown(report, listing, benchmark, split)
-    if listing.passed_over:
-        report.lines.append(f"  not read, another form of the same folder is: {', '.join(listing.passed_over)}")
-    if listing.other_files:
-        report.lines.append(f"  {listing.other_files:,} files that are not pictures were ignored")
-    report.corrupt = [f"{part.folder}/{name}" for part in listing.classes for name in part.empty]
-    if verify:
-        report.corrupt = find_corrupt(listing)
+    _check_ignored(report, listing)
     if report.corrupt:
-        report.lines.append(f"  corrupt or empty files ({len(report.corrupt):,}): {_some(report.corrupt)}")
+        named = [f"{path} ({why})" for path, why in report.corrupt.items()]
+        report.lines.append(f"  corrupt or unreadable ({len(named):,}): {_some(named)}")
     return report
 
 
@@ -129,36 +126,50 @@ def _check_unknown(report: FolderReport, listing: Listing, benchmark: Benchmark,
         report.lines.append(f"  not in the class lists ({len(strangers)}): {_some(strangers)}")
 
 
+def _check_ignored(report: FolderReport, listing: Listing) -> None:
+    if listing.passed_over:
+        report.lines.append(f"  not read, another form of the same folder is: {', '.join(listing.passed_over)}")
+    if listing.skipped:
+        named = [f"{path} ({why})" for path, why in listing.skipped.items()]
+        report.lines.append(f"  not read ({len(named):,}): {_some(named)}")
+    counts = {
+        "pictures outside the class folders": listing.loose_files,
+        "hidden files": listing.hidden_files,
+        "files that are not pictures": listing.other_files,
+    }
+    ignored = [f"{count:,} {what}" for what, count in counts.items() if count]
+    if ignored:
+        report.lines.append(f"  ignored: {', '.join(ignored)}")
+
+
 def require_usable(report: FolderReport, allow_partial: bool, skip_corrupt: bool) -> None:
     """Stop on a partial folder or corrupt files unless told to go on.
 
     Raises:
-        ValueError: carries the whole report and the option to give.
+        ValueError: carries the whole report and the options to give.
     """
+    cures = []
     if report.partial and not allow_partial:
-        raise ValueError(
-            f"{report}\nThe folder is not complete. allow_partial=True (--allow_partial) goes on with what is there."
-        )
+        cures.append("The folder is not complete. allow_partial=True (--allow_partial) goes on with what is there.")
     if report.corrupt and not skip_corrupt:
-        raise ValueError(f"{report}\nReplace these files, or leave them out with skip_corrupt=True (--skip_corrupt).")
+        cures.append("Replace the corrupt files, or leave them out with skip_corrupt=True (--skip_corrupt).")
+    if cures:
+        raise ValueError("\n".join([str(report), *cures]))
 
 
-def find_corrupt(listing: Listing, num_threads: int = 8) -> list[str]:
-    """Decode every picture; return the relative paths of those that fail, in order."""
-    files = [f"{part.folder}/{name}" for part in listing.classes for name in part.files]
-    with ThreadPool(num_threads) as pool:  # decoders release the interpreter lock
-        sound = pool.imap(lambda file: is_sound(os.path.join(listing.data_dir, file)), files, chunksize=64)
-        return [file for file, ok in zip(files, tqdm(sound, total=len(files), desc="verify", unit=" files")) if not ok]
-
-
-def is_sound(file) -> bool:
-    """Whether a path or a file object decodes to the last pixel; `Image.verify` would let a truncated JPEG pass."""
-    try:
-        with Image.open(file) as image:
-            image.load()
-    except Exception:  # whatever a decoder raises is its verdict on the file
-        return False
-    return True
+def find_corrupt(listing: Listing, verify: bool, num_threads: int = 8) -> dict[str, str]:
+    """Path, relative to ``data_dir`` -> what is wrong, in the order of the classes; `verify` decodes every picture."""
+    files = [(f"{part.folder}/{name}", part.source.modality) for part in listing.classes for name in part.files]
+    undecoded = {}
+    if verify:
+        with ThreadPool(num_threads) as pool:  # decoders release the interpreter lock
+            faults = pool.imap(lambda file: fault_of(os.path.join(listing.data_dir, file[0]), file[1]), files, chunksize=64)
+            progress = tqdm(faults, total=len(files), desc="verify", unit=" files")
+            undecoded = {path: fault for (path, _), fault in zip(files, progress) if fault}
+    unread = {f"{part.folder}/{name}": why for part in listing.classes for name, why in part.broken.items()}
+    order = {part.folder: i for i, part in enumerate(listing.classes)}
+    parts = {**unread, **undecoded}
+    return listing.broken | {path: parts[path] for path in sorted(parts, key=lambda p: (order[p.rpartition("/")[0]], p))}
 
 
 def _some(names: list[str]) -> str:

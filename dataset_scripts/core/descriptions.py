@@ -11,6 +11,8 @@ import json
 from importlib import resources
 from pathlib import Path
 
+from dataset_scripts.core.texts import read_text
+
 PROMPTS = ("appearance", "parts", "outline", "surface", "difference")
 
 
@@ -20,10 +22,10 @@ def read_descriptions(path: str | Path) -> dict[str, list[str]]:
     A line has "prompt", "text", and either "class" (as ``caan describe`` writes them) or "concept" (as shipped here).
 
     Raises:
-        ValueError: a line is something else; the message gives file and line.
+        ValueError: a line is something else, or the file is no UTF-8; the message gives file and line.
     """
     texts: dict[str, dict[str, str]] = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(Path(path)).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -46,6 +48,6 @@ def benchmark_descriptions(benchmark: str) -> dict[str, list[str]]:
         KeyError: no such benchmark.
     """
     folder = resources.files("dataset_scripts") / "descriptions"
-    concepts = json.loads((folder / "concepts.json").read_text(encoding="utf-8"))[benchmark]
+    concepts = json.loads(read_text(folder / "concepts.json"))[benchmark]
     texts = read_descriptions(str(folder / "benchmarks.jsonl"))
     return {label: texts[concept] for label, concept in concepts.items()}

@@ -25,7 +25,7 @@ class Fold(NamedTuple):
 
 def seen_classes() -> list[str]:
     """The 104 seen classes of Sketchy 104_21."""
-    return (resources.files("dataset_scripts") / "splits" / "sketchy_104_21_train.txt").read_text().split()
+    return (resources.files("dataset_scripts") / "splits" / "sketchy_104_21_train.txt").read_text(encoding="utf-8").split()
 
 
 def draw_fold(number: int, classes: list[str] | None = None) -> Fold:
@@ -50,7 +50,7 @@ def write_lists(folder: Path) -> None:
     for number in range(NUM_FOLDS):
         fold = draw_fold(number)
         for part, classes in (("train", fold.seen), ("test", fold.unseen)):
-            (folder / f"sketchy_fold_{number}_{part}.txt").write_text("\n".join(classes) + "\n")
+            (folder / f"sketchy_fold_{number}_{part}.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,14 +3,17 @@
 The archives of the field reach people in several forms: as published, resized by SAKE (folders that end in
 ``_ready``), and renamed by the download scripts of sem-pcyc and doodle2search. They differ in the names of a few
 folders only, so a benchmark is described by its *sources* (a source is a folder of class folders) and the names each
-goes by, and any mixture of forms is read. Class folders are matched without regard to case, spaces and punctuation
-(``hot_air_balloon`` is ``hot-air_balloon``); real misspellings that an archive carries are listed as aliases.
+goes by, and any mixture of forms is read. Class folders are matched without regard to case, spaces, punctuation and
+Unicode form (``hot_air_balloon`` is ``hot-air_balloon``); real misspellings that an archive carries are listed as aliases.
 Source: paper.md section 5, the published file lists, and the rename commands of those download scripts.
 """
 
 import difflib
 import os
+import unicodedata
 from dataclasses import dataclass, field
+
+DIFFERENCE = "case, spaces, punctuation or the way accents are typed"
 
 
 @dataclass(frozen=True)
@@ -78,23 +81,36 @@ class Benchmark:
 
 
 def normalise(name: str) -> str:
-    """Lower-case letters and digits of a class name: what all spellings of one class have in common."""
-    return "".join(char for char in name.casefold() if char.isalnum())
+    """What all spellings of a class name have in common: letters with their marks, digits and symbols, in lower case.
+
+    Dropped are spaces, punctuation and control characters. Vowel signs and accents stay (they make words of Hindi and
+    Thai differ), written in one way (NFC), however they were typed. A name of punctuation alone stays as it is.
+    """
+    folded = unicodedata.normalize("NFD", name).casefold()
+    kept = (
+        char for char in folded if unicodedata.category(char)[0] not in "PZ" and unicodedata.category(char) not in ("Cc", "Cf")
+    )
+    return unicodedata.normalize("NFC", "".join(kept) or folded)
 
 
 class ClassNames:
     """Finds the class that a folder's name means.
 
     Args:
-        classes: names as in the class lists; two that normalise to the same string are an error.
+        classes: names as in the class lists.
         aliases: folder name -> class for spellings that normalisation does not bridge.
+
+    Raises:
+        ValueError: two classes normalise to the same string; the message names both.
     """
 
     def __init__(self, classes: list[str], aliases: dict[str, str] | None = None):
         self.classes = classes
-        self._by_key = {normalise(name): name for name in classes}
-        if len(self._by_key) != len(classes):
-            raise ValueError("two classes differ only by case, spaces or punctuation; rename one of them")
+        self._by_key: dict[str, str] = {}
+        for name in classes:
+            other = self._by_key.setdefault(normalise(name), name)
+            if other != name:
+                raise ValueError(f"two classes differ only by {DIFFERENCE}: {other!r} and {name!r}; rename one of them")
         known = set(classes)
         self._by_key.update({normalise(k): v for k, v in (aliases or {}).items() if v in known})
 

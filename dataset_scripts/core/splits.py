@@ -24,6 +24,7 @@ from importlib import resources
 
 from dataset_scripts.core.layouts import Benchmark
 from dataset_scripts.core.scan import ClassFolder, Listing
+from dataset_scripts.core.texts import read_lines
 
 SPLITS = ("train", "validation", "test")
 LARGEST_HELD_OUT_SHARE = 5  # one in five
@@ -57,16 +58,12 @@ def read_split(benchmark: str, config: str) -> ZeroShotSplit:
         ValueError: a class is both seen and unseen.
     """
     folder = resources.files("dataset_scripts") / "splits"
-    seen, unseen = (_read_lines(folder / f"{benchmark}_{config}_{part}.txt") for part in ("train", "test"))
+    seen, unseen = (read_lines(folder / f"{benchmark}_{config}_{part}.txt") for part in ("train", "test"))
     both = sorted(set(seen) & set(unseen))
     if both:
         raise ValueError(f"{benchmark} {config}: seen and unseen at once: {', '.join(both)}")
     path = folder / f"{benchmark}_{config}_validation.txt"
-    return ZeroShotSplit(seen, unseen, _by_class(_read_lines(path)) if path.is_file() else None)
-
-
-def _read_lines(path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return ZeroShotSplit(seen, unseen, _by_class(read_lines(path)) if path.is_file() else None)
 
 
 def _by_class(lines: list[str]) -> dict[str, set[str]]:

@@ -73,5 +73,5 @@ def describe_config(config: ZeroShotConfig, check: FolderReport, splits: dict[st
         ],
         "unseen": config.split.unseen,
         "missing": sorted(missing),
-        "corrupt": check.corrupt + [file for r in splits.values() for file in r.corrupt],
+        "corrupt": [*check.corrupt] + [file for r in splits.values() for file in r.corrupt],
     }

@@ -5,41 +5,53 @@
 
 Then, anywhere: ``load_dataset("org/sketchy-zs", "104_21")``.
 
+The options are those of `python -m dataset_scripts.sketchy`; ``--dataset_config 104_21 100_25`` chooses splits.
+
 Decided here: a shard is written to a temporary name, then renamed; its Parquet metadata hold a fingerprint of the
 files it was made from, so a rerun skips what is finished and still true, and rewrites the rest. One batch of
 pictures is in memory at a time. Every picture is decoded before it goes in: a corrupt one stops the run by name, or
-is left out and named in the card with ``--skip_corrupt``. Repositories are made private unless ``--public`` is
-given, since the photos' rights stay with their owners.
+is left out and named in the card with ``--skip_corrupt``, as blank sketches are. Repositories are made private unless
+``--public`` is given, since the photos' rights stay with their owners; a private upload into a public repository is
+refused. A commit holds what this run wrote and no shard of an earlier one. (`Dataset.push_to_hub` does the last, but
+neither names corrupt pictures nor goes on after a stop, and a run over several configs is several commits.)
 """
 
 import importlib
 import os
+import shlex
+import sys
 from dataclasses import dataclass, field
 
-from huggingface_hub import HfApi
-from transformers import HfArgumentParser
-
 from dataset_scripts import BUILDERS
+from dataset_scripts.core.cli import ending_in_one_line, parse
+from dataset_scripts.core.options import PictureOptions
+from dataset_scripts.core.texts import say
 from dataset_scripts.parquet.card import write_card
 from dataset_scripts.parquet.shards import ShardReport, remove_stale_shards, write_split
+from dataset_scripts.parquet.upload import refuse_public, upload
 
+PROG = "python -m dataset_scripts.parquet.publish"
 NAMES = ("sketchy", "tuberlin", "quickdraw", "folder")
 
 
 @dataclass
-class PublishArguments:
-    """What to publish, from where, to where."""
+class PublishArguments(PictureOptions):
+    """Write a benchmark as Parquet, and send it to the Hub."""
 
-    data_dir: str = field(metadata={"help": "folder of the archives"})
+    data_dir: str | None = field(default=None, metadata={"help": "folder of the archives"})
     output_dir: str | None = field(default=None, metadata={"help": "folder to write; outputs/<name>-parquet where not given"})
     repo: str | None = field(default=None, metadata={"help": "Hub repository to send the folder to, as org/name"})
-    configs: list[str] | None = field(default=None, metadata={"help": "zero-shot splits to write; all where not given"})
-    shard_size: int = field(default=400, metadata={"help": "size of a shard in MB of pictures"})
-    allow_partial: bool = field(default=False, metadata={"help": "go on where classes or pictures are missing"})
-    skip_corrupt: bool = field(default=False, metadata={"help": "leave out corrupt pictures; they are named in the card"})
-    duplicates: bool = field(default=False, metadata={"help": "keep both copies of doubly listed photos (Sketchy)"})
-    validation_photos: float = field(default=0.1, metadata={"help": "share of each seen class's photos that is held out"})
+    dataset_config: list[str] | None = field(
+        default=None, metadata={"help": "zero-shot splits to write, such as 104_21 100_25; all where not given"}
+    )
+    shard_size: int = field(default=400, metadata={"help": "size of a shard in MB of pictures, 1 or more"})
     public: bool = field(default=False, metadata={"help": "make a public repository; read the card's licence first"})
+
+    def check_options(self) -> None:
+        """Raises ValueError for a value out of range."""
+        super().check_options()
+        if self.shard_size < 1:
+            raise ValueError(f"shard_size is in MB and 1 or more, not {self.shard_size}.")
 
 
 def publish(builder_class, arguments: PublishArguments, output_dir: str) -> dict[str, dict[str, ShardReport]]:
@@ -51,9 +63,10 @@ def publish(builder_class, arguments: PublishArguments, output_dir: str) -> dict
     Raises:
         FileNotFoundError, ValueError: as the builder does; finished shards stay.
     """
-    names = arguments.configs or [config.name for config in builder_class.BUILDER_CONFIGS if config.published]
-    builders = {name: _builder(builder_class, name, arguments) for name in names}
-    checks = {name: builder.check() for name, builder in builders.items()}
+    names = arguments.dataset_config or [config.name for config in builder_class.BUILDER_CONFIGS if config.published]
+    options = {"data_dir": arguments.data_dir, **arguments.given()}
+    builders = {name: builder_class(config_name=name, **options) for name in names}
+    checks = {name: builder.check(arguments.verify) for name, builder in builders.items()}
     written = {}
     for name, builder in builders.items():
         folder = os.path.join(output_dir, name)
@@ -62,47 +75,26 @@ def publish(builder_class, arguments: PublishArguments, output_dir: str) -> dict
             for split, parts in builder.rows(checks[name].corrupt).items()
         }
         for stale in remove_stale_shards(folder, written[name]):
-            print(f"removed {os.path.join(folder, stale)}, left by an earlier run with other files")
+            say(f"removed {os.path.join(folder, stale)}, left by an earlier run with other files")
     write_card(output_dir, builders, checks, written, arguments.repo or "path/to/this/folder")
     return written
 
 
-def _builder(builder_class, config: str, arguments: PublishArguments):
-    return builder_class(
-        config_name=config,
-        data_dir=arguments.data_dir,
-        allow_partial=arguments.allow_partial,
-        skip_corrupt=arguments.skip_corrupt,
-        duplicates=arguments.duplicates,
-        validation_photos=arguments.validation_photos,
-    )
-
-
-def upload(output_dir: str, repo: str, private: bool) -> str:
-    """Send a written folder to the Hub; returns the repository's address. Files that are already there are not sent again."""
-    api = HfApi()
-    url = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
-    api.upload_folder(repo_id=repo, repo_type="dataset", folder_path=output_dir, ignore_patterns=["*.tmp"])
-    return str(url)
-
-
 def main() -> None:
     """Write, report, upload."""
-    parser = HfArgumentParser(PublishArguments, prog="python -m dataset_scripts.parquet.publish")
-    parser.add_argument("name", choices=NAMES, help="which builder")
-    arguments, rest = parser.parse_args_into_dataclasses()
-    builder_class = getattr(importlib.import_module(f"dataset_scripts.{rest.name}"), BUILDERS[rest.name])
-    output_dir = arguments.output_dir or os.path.join("outputs", f"{rest.name}-parquet")
-    try:
-        written = publish(builder_class, arguments, output_dir)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from None
-    for config, splits in written.items():
-        for split, report in splits.items():
-            print(f"{config} {split}: {report}")
-    print(f"written to {output_dir}")
-    if arguments.repo:
-        print(f"sent to {upload(output_dir, arguments.repo, private=not arguments.public)}")
+    arguments, name = parse(PublishArguments, PROG, name={"choices": NAMES, "help": "which builder"})
+    output_dir = arguments.output_dir or os.path.join("outputs", f"{name}-parquet")
+    again = shlex.join([*PROG.split(), *sys.argv[1:]])
+    with ending_in_one_line(f"Finished shards are kept in {output_dir}; go on with: {again}"):
+        if arguments.repo and not arguments.public:
+            refuse_public(arguments.repo)
+        builder_class = getattr(importlib.import_module(f"dataset_scripts.{name}"), BUILDERS[name])
+        for config, splits in publish(builder_class, arguments, output_dir).items():
+            for split, report in splits.items():
+                say(f"{config} {split}: {report}")
+        say(f"written to {output_dir}")
+        if arguments.repo:
+            say(f"sent to {upload(output_dir, arguments.repo, private=not arguments.public)}")
 
 
 if __name__ == "__main__":

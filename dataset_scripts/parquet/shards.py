@@ -11,6 +11,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.pool import ThreadPool
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from dataset_scripts.core.check import is_sound
+from dataset_scripts.core.faults import fault_of
 from dataset_scripts.core.scan import ClassFolder
 from dataset_scripts.core.splits import SPLITS
 
@@ -133,11 +134,26 @@ def finished_shard(path: str, shard: Shard) -> list[str] | None:
 
 def write_shard(path: str, rows: list[dict], features, shard: Shard, skip_corrupt: bool, progress: tqdm) -> list[str]:
     """Write one shard under a temporary name, then rename it; returns the corrupt files left out."""
-    corrupt, temporary, schema = [], f"{path}.tmp", portable_schema(features)
-    with ThreadPool(4) as pool, pq.ParquetWriter(temporary, schema) as writer:
+    temporary = f"{path}.tmp"
+    try:
+        corrupt = write_rows(temporary, rows, features, shard, skip_corrupt, progress)
+    except BaseException:  # a stop too: part of a shard is of no use, and the disk may be full
+        with suppress(OSError):
+            os.remove(temporary)
+        raise
+    os.replace(temporary, path)
+    return corrupt
+
+
+def write_rows(path: str, rows: list[dict], features, shard: Shard, skip_corrupt: bool, progress: tqdm) -> list[str]:
+    """Write the rows with their pictures inside; returns the corrupt files left out."""
+    corrupt, schema = [], portable_schema(features)
+    with ThreadPool(4) as pool, pq.ParquetWriter(path, schema) as writer:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            images = pool.map(read_sound, [row["image"]["path"] for row in batch])
+            # A blank sketch is left out where that is allowed, but stops nothing.
+            kinds = [features["modality"].int2str(row["modality"]) if skip_corrupt else "photo" for row in batch]
+            images = pool.starmap(read_sound, zip([row["image"]["path"] for row in batch], kinds))
             broken = [row["file"] for row, image in zip(batch, images) if image is None]
             if broken and not skip_corrupt:
                 raise ValueError(
@@ -150,11 +166,9 @@ def write_shard(path: str, rows: list[dict], features, shard: Shard, skip_corrup
                 for row, image in zip(batch, images)
                 if image is not None
             ]
-            table = pa.Table.from_pylist(kept, schema=schema)
-            writer.write_table(table, row_group_size=BATCH)
+            writer.write_table(pa.Table.from_pylist(kept, schema=schema), row_group_size=BATCH)
             progress.update(len(batch))
         writer.add_key_value_metadata({SOURCE: shard.source.encode(), CORRUPT: json.dumps(corrupt).encode()})
-    os.replace(temporary, path)
     return corrupt
 
 
@@ -165,11 +179,11 @@ def portable_schema(features) -> pa.Schema:
     return schema.with_metadata({b"huggingface": described})
 
 
-def read_sound(path: str) -> bytes | None:
-    """Bytes of a picture, or None when they do not decode to the last pixel."""
+def read_sound(path: str, modality: str) -> bytes | None:
+    """Bytes of a picture, or None when they do not decode to the last pixel or are a blank sketch."""
     with open(path, "rb") as file:
         content = file.read()
-    return content if is_sound(io.BytesIO(content)) else None
+    return content if fault_of(io.BytesIO(content), modality) is None else None
 
 
 def remove_stale_shards(folder: str, written: dict[str, ShardReport]) -> list[str]:

@@ -161,7 +161,7 @@ def test_skipped_corrupt_files_are_named_on_a_rerun_too(tmp_path):
 
 def test_card_header_names_configs_as_strings(tmp_path):
     root = make_tree(tmp_path / "data", paths(SKETCHY_LINES))
-    write(Sketchy, root, tmp_path / "out", configs=["104_21", "100_25"])
+    write(Sketchy, root, tmp_path / "out", dataset_config=["104_21", "100_25"])
     header = yaml.safe_load((tmp_path / "out/README.md").read_text().split("---")[1])
     assert [config["config_name"] for config in header["configs"]] == ["104_21", "100_25"]  # 104_21 bare would be a number
     assert header["configs"][0]["default"] is True
@@ -249,25 +249,6 @@ def test_card_as_a_whole(tmp_path):
     assert (tmp_path / "out/README.md").read_text() == CARD
 
 
-def test_upload_is_private_unless_asked(monkeypatch):
-    calls = []
-
-    class Api:
-        def create_repo(self, *args, **kwargs):
-            calls.append(("create_repo", args, kwargs))
-            return "address"
-
-        def upload_folder(self, **kwargs):
-            calls.append(("upload_folder", kwargs))
-
-    monkeypatch.setattr(publish, "HfApi", Api)
-    assert publish.upload("out", "org/mine", private=True) == "address"
-    assert calls == [
-        ("create_repo", ("org/mine",), {"repo_type": "dataset", "private": True, "exist_ok": True}),
-        ("upload_folder", {"repo_id": "org/mine", "repo_type": "dataset", "folder_path": "out", "ignore_patterns": ["*.tmp"]}),
-    ]
-
-
 def test_command_line(tmp_path, monkeypatch, capsys):
     root = folder_tree(tmp_path / "data")
     monkeypatch.setattr("sys.argv", ["publish", "folder", "--data_dir", str(root), "--output_dir", str(tmp_path / "out")])
@@ -282,7 +263,7 @@ def test_command_line(tmp_path, monkeypatch, capsys):
 @pytest.mark.skipif(not (SHARED / "data/Sketchy").is_dir(), reason="the shared folder is absent")
 def test_real_part_of_sketchy_loads_back_equal(tmp_path):
     data_dir = str(SHARED / "data/Sketchy")
-    write(Sketchy, data_dir, tmp_path / "out", configs=["100_25"])
+    write(Sketchy, data_dir, tmp_path / "out", dataset_config=["100_25"])
     built = load("sketchy", "100_25", data_dir, str(tmp_path / "cache"), allow_partial=True)
     loaded = datasets.load_dataset(str(tmp_path / "out"), "100_25", cache_dir=str(tmp_path / "cache2"))
     assert {name: split.num_rows for name, split in loaded.items()} == {name: split.num_rows for name, split in built.items()}
