@@ -18,6 +18,7 @@ from transformers import AutoModel
 from caan.data.benchmark import Benchmark, make_benchmark
 from caan.data.pictures import Pictures, load_splits
 from caan.data.provenance import VERSIONED, public_command, public_name, version_of
+from caan.errors import explain, naming
 from caan.evaluation.evaluate import embed_benchmark
 from caan.evaluation.metrics import retrieval_metrics
 from caan.evaluation.report import results_table
@@ -90,11 +91,9 @@ def load_model(options: ExportOptions) -> tuple[CAANModel, CAANImageProcessor]:
     Raises ValueError where nothing can be loaded, weights are missing, or it is no CAAN.
     """
     source, revision = options.model, options.revision
-    try:
+    with naming("--model", source):
         model, info = AutoModel.from_pretrained(source, revision=revision, dtype=torch.float32, output_loading_info=True)
         processor = CAANImageProcessor.from_pretrained(source, revision=revision)
-    except Exception as error:  # a broken folder raises whatever its parts raise: JSON, safetensors and shape errors
-        raise ValueError(f"--model {source} cannot be loaded: {error}") from error
     if not isinstance(model, CAANModel):
         raise ValueError(f"--model {source} is a {type(model).__name__}, no CAAN.")
     if missing := sorted(info["missing_keys"]):
@@ -125,12 +124,12 @@ def write_graphs(model, processor, folder: Path, splits, options: ExportOptions)
 
 @contextmanager
 def naming_failure(options: ExportOptions, folder: Path) -> Iterator[None]:
-    """What the exporters raise, which have errors of their own for a full disk too, becomes a ValueError of one line."""
+    """What the exporters raise, which have error classes of their own, becomes a ValueError of one line."""
     try:
         yield
-    except (OSError, ValueError, ImportError):
-        raise
     except Exception as error:
+        if explain(error) is not None:
+            raise
         free = shutil.disk_usage(folder).free / 1e6
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(

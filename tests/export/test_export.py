@@ -189,13 +189,13 @@ def test_int8_below_the_floor_fails_and_leaves_the_folder_as_it_was(saved, tmp_p
     pytest.importorskip("onnxscript")
     (tmp_path / "mine.txt").write_text("mine")
     options = ("--output_dir", tmp_path, "--int8", "--dataset", "none", "--int8_min_cosine", floor)
-    assert main(["export", "--model", str(saved[1]["shared"]), *map(str, options)]) == status
-    said = capsys.readouterr().err
     if status:
+        said = failure(capsys, "--model", saved[1]["shared"], *options)
         assert re.search(r"lowest cosine with the model on noise is 0\.\d{5}, below 0.999999: nothing was written\.", said)
         assert "Leave out --int8, calibrate on more pictures" in said
         assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     else:
+        run_export(saved[1]["shared"], *options[1:])
         assert (tmp_path / "sketch_photo.int8.onnx").is_file() and (tmp_path / "mine.txt").read_text() == "mine"
 
 
@@ -290,7 +290,9 @@ def test_the_examples_parse():
 
 def failure(capsys, *options) -> str:
     """What `caan export` says when it fails."""
-    assert main(["export", *map(str, options)]) == 1
+    with pytest.raises(SystemExit) as stop:
+        main(["export", *map(str, options)])
+    assert stop.value.code == 1
     return capsys.readouterr().err
 
 
@@ -316,19 +318,21 @@ def test_a_missing_extra_is_named_before_anything_is_written(saved, tmp_path, mo
 @pytest.mark.parametrize(
     "options, said",
     [
-        (["--int8"], "--int8 is a form of the ONNX graphs: use --format onnx with it."),
-        (["--batch_size", "0"], "--batch_size must be at least 1, got 0."),
-        (["--num_workers", "-1"], "--num_workers must be at least 0, got -1."),
-        (["--max_pictures", "-5"], "--max_pictures must be at least 0, got -5."),
-        (["--calibration_pictures", "0"], "--calibration_pictures must be at least 1, got 0."),
-        (["--opset", "3"], "--opset must be at least 18, got 3."),
-        (["--int8_min_cosine", "1.5"], "--int8_min_cosine must be at most 1, got 1.5."),
-        (["--int8_min_cosine", "nan"], "--int8_min_cosine must be at least -1, got nan."),
+        (["--int8"], "int8 is a form of the ONNX graphs: use format onnx with it."),
+        (["--batch_size", "0"], "batch_size must be at least 1, got 0."),
+        (["--num_workers", "-1"], "num_workers must be at least 0, got -1."),
+        (["--max_pictures", "-5"], "max_pictures must be at least 0, got -5."),
+        (["--calibration_pictures", "0"], "calibration_pictures must be at least 1, got 0."),
+        (["--opset", "3"], "opset must be at least 18, got 3."),
+        (["--int8_min_cosine", "1.5"], "int8_min_cosine must be in [-1, 1], got 1.5."),
+        (["--int8_min_cosine", "nan"], "int8_min_cosine must be in [-1, 1], got nan."),
     ],
 )
 def test_wrong_options_are_refused_when_they_are_read(tmp_path, capsys, options, said):
-    assert main(["export", "--model", "m", "--output_dir", str(tmp_path / "out"), "--format", "torch", *options]) == 2
-    assert capsys.readouterr().err == f"caan export: {said}\n" and not (tmp_path / "out").exists()
+    with pytest.raises(SystemExit) as stop:
+        main(["export", "--model", "m", "--output_dir", str(tmp_path / "out"), "--format", "torch", *options])
+    assert stop.value.code == 2 and not (tmp_path / "out").exists()
+    assert capsys.readouterr().err.endswith(f"caan export: error: {said}\n")
 
 
 def break_model(folder, how: str) -> None:
@@ -365,8 +369,8 @@ def test_a_broken_model_is_told_in_one_line(saved, tmp_path, capsys, how, said):
     model = shutil.copytree(saved[1]["shared"], tmp_path / "model")
     break_model(model, how)
     err = failure(capsys, "--model", model, "--output_dir", tmp_path / "out", "--format", "torch", "--dataset", "none")
-    [line] = [line for line in err.splitlines() if line.startswith("caan export: ")]
-    assert f"--model {model} {said}" in line and "Traceback" not in err and err.endswith(line + "\n")
+    [line] = [line for line in err.splitlines() if line.startswith("caan export: error: --model ")]
+    assert f"{model}" in line and said in line and "Traceback" not in err and err.endswith(line + "\n")
     assert not (tmp_path / "out").exists()
 
 
@@ -380,7 +384,7 @@ def test_another_kind_of_model_is_named(tmp_path, capsys):
 def test_a_file_in_place_of_the_folder_is_named_before_the_model_is_read(tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
     said = failure(capsys, "--model", "no_such_model", "--output_dir", tmp_path / "out", "--format", "torch")
-    assert said == f"caan export: --output_dir {tmp_path / 'out'} cannot be written to: File exists.\n"
+    assert said == f"\ncaan export: error: --output_dir {tmp_path / 'out'} cannot be written to: File exists.\n"
     assert (tmp_path / "out").read_text() == "mine"
 
 
@@ -397,16 +401,23 @@ def full_disk(*arguments):
 
 
 def full_disk_of_torch(*arguments):
-    raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0\nframe #0: c10::Error")
+    raise RuntimeError(
+        "[enforce fail at inline_container.cc:862] . PytorchStreamWriter failed writing file data/0: file write failed"
+    )
+
+
+def no_export(*arguments):
+    raise RuntimeError("Failed to export the model.\nThis is a long report.")
 
 
 @pytest.mark.parametrize(
     "fault, status, said",
     [
-        (interrupt(signal.SIGINT), 130, "stopped; {out} is as it was. Run the same command again."),
-        (interrupt(signal.SIGTERM), 143, "stopped; {out} is as it was. Run the same command again."),
-        (full_disk, 1, "'sketch.pt2'. Free some space or choose another --output_dir; {out} is as it was."),
-        (full_disk_of_torch, 1, "cannot be written as torch"),
+        (interrupt(signal.SIGINT), 130, "caan export: stopped; {out} is as it was; run the same command again"),
+        (interrupt(signal.SIGTERM), 143, "caan export: stopped; {out} is as it was; run the same command again"),
+        (full_disk, 1, "No space left on device: 'sketch.pt2' Free some space on that disk."),
+        (full_disk_of_torch, 1, "file write failed Free some space on that disk."),
+        (no_export, 1, "MB are free there): Failed to export the model."),
     ],
 )
 def test_a_stop_or_a_full_disk_costs_one_line_and_no_file(
@@ -417,9 +428,11 @@ def test_a_stop_or_a_full_disk_costs_one_line_and_no_file(
     handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(torch.export, "save", fault)
     options = ("--output_dir", output, "--format", "torch", "--dataset", "none")
-    assert main(["export", "--model", str(saved[1]["shared"]), *map(str, options)]) == status
+    with pytest.raises(SystemExit) as stop:
+        main(["export", "--model", str(saved[1]["shared"]), *map(str, options)])
+    assert stop.value.code == status
     err = capsys.readouterr().err
-    assert said.format(out=output) in err.splitlines()[-1] and "Traceback" not in err
+    assert err.splitlines()[-1].endswith(said.format(out=output)) and "Traceback" not in err
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
     assert signal.getsignal(signal.SIGTERM) is handler
 
