@@ -59,12 +59,12 @@ class LocalBackend:
             raise BackendError(f"{model}: cannot be loaded as a causal language model: {error}") from error
         if not self.tokenizer.chat_template:
             raise BackendError(f"{model}: its tokenizer has no chat template; take an instruction-tuned model")
-        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+        fastest = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         try:
-            self.device = torch.device(device or accelerator)
+            self.device = torch.device(device or fastest or "cpu")
             self.network.to(self.device)
         except (RuntimeError, AssertionError) as error:  # a torch without CUDA raises AssertionError
-            raise BackendError(f"--device {device or accelerator} cannot be used: {error}") from error
+            raise BackendError(f"--device {device or fastest} cannot be used: {error}") from error
         self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
 
     def ask(self, requests: Sequence[Request], generation: Generation) -> Iterator[tuple[int, Answer]]:

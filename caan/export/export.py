@@ -107,7 +107,7 @@ def write_graphs(model, processor, folder: Path, splits, options: ExportOptions)
     print(f"{options.format}: {type(model.image_encoder).__name__}, {size[0]} x {size[1]} pixels", flush=True)
     with naming_failure(options, folder):
         files, outputs = export_graphs(model, size, folder, options.format, options.opset)
-        kinds = {options.format: files}
+        kinds: dict[str, dict[str, str]] = {options.format: files}
         if options.int8:
             pictures = None if splits is None else calibration_pictures(splits["train"], processor, options)
             kinds["onnx_int8"] = quantize_graphs(files, folder, pictures)

@@ -77,7 +77,8 @@ def export_graphs(
 
     Raises ImportError naming the extra that the ONNX exporter needs, where it is not installed.
     """
-    files, outputs = {}, {}
+    files: dict[str, str] = {}
+    outputs: dict[str, str] = {}
     example = torch.zeros(2, 3, *size)  # not 1: a batch of one would be taken for a constant
     for name, graph in tower_graphs(model).items():
         path = folder / (name + SUFFIXES[kind])
