@@ -124,7 +124,7 @@ def main() -> None:
     rounded = {name: {key: round(value, 3) for key, value in step.items()} for name, step in steps.items()}
     result = {"files": count, "cache_mb": round(size / 1e6, 1), "steps": rounded, "python": platform.python_version()}
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"\n{count:,} files, cache {size / 1e6:.1f} MB")
     for name, step in steps.items():
         print(f"{name:20} {step['seconds']:7.2f} s  {step['ratio']:6.2f} x walk  {step['memory_mb']:7.0f} MB")

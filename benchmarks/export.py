@@ -23,7 +23,9 @@ from transformers import HfArgumentParser
 from caan.data.processors import build_image_processor
 from caan.data.provenance import public_command
 from caan.evaluation.report import results_table
-from caan.export.command import ExportOptions, export, load_exported
+from caan.export.command import ExportOptions
+from caan.export.export import export
+from caan.export.runtime import load_exported
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor
 
@@ -92,7 +94,7 @@ def main() -> None:
         for kind, options in KINDS.items():
             folder = Path(work) / kind
             options = {**options, **data, "max_pictures": arguments.max_pictures}
-            report = export(ExportOptions(f"{work}/model", str(folder), format=kind, **options))
+            report = export(ExportOptions(model=f"{work}/model", output_dir=str(folder), format=kind, **options))
             models |= {name: load_exported(folder, name).model for name in report["files"]}
             parts = ("megabytes", "agreement", "retrieval")
             result = {**report, **result, **{part: {**result.get(part, {}), **report[part]} for part in parts}}
@@ -112,7 +114,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "command": public_command(sys.argv),
     }
-    RESULT.write_text(json.dumps(content, indent=2) + "\n")
+    RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(f"written: {RESULT.name}")
 
 

@@ -138,7 +138,8 @@ def main() -> None:
     machine = {"device": device, "torch": torch.__version__, "python": platform.python_version()}
     sizes = {name: dict(zip(("queries_measured", "queries", "gallery", "classes"), size)) for name, size in SIZES.items()}
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({**machine, "dim": DIM, "sizes": sizes, "rows": rows}, indent=2) + "\n")
+    content = {**machine, "dim": DIM, "sizes": sizes, "rows": rows}
+    options.output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(f"written: {options.output.name}")
 
 

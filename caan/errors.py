@@ -109,8 +109,9 @@ def refuse_unknown(problem: str, names: Iterable[str], known: Collection[str]) -
 
 @contextmanager
 def naming(option: str, value: str) -> Iterator[None]:
-    """Errors of loading from the Hub or a folder begin with the option that named it, whatever a broken file raises."""
+    """Errors of loading from the Hub or a folder begin with the option that named it, on one line, whatever a broken file
+    raises."""
     try:
         yield
     except Exception as error:
-        raise ValueError(f"{option} {value!r} cannot be loaded: {error}") from error
+        raise ValueError(f"{option} {value!r} cannot be loaded: {' '.join(str(error).split())}") from error

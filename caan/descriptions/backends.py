@@ -37,8 +37,11 @@ class Backend(Protocol):
     padding makes a local model's numbers depend on the batch to the last bit, and a resumed run is to equal an unbroken one.
     """
 
-    model: str | None
-    whole_batches: bool
+    @property
+    def model(self) -> str | None: ...
+
+    @property
+    def whole_batches(self) -> bool: ...
 
     def ask(self, requests: Sequence[Request], generation: Generation) -> Iterator[tuple[int, Answer]]:
         """Yield (position in `requests`, answer) as answers come, each position once."""

@@ -12,6 +12,7 @@ import random
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
 from urllib.parse import urlsplit
 
 from huggingface_hub import InferenceClient
@@ -34,7 +35,7 @@ class ChatBackend:
     Args:
         model: the model's name at the service (a Hub id for Hub providers).
         base_url: an OpenAI-style server, "http://localhost:8000/v1"; None asks through the Hub's providers.
-        provider: a Hub provider's name; None lets the Hub choose. Not together with `base_url`.
+        provider: a Hub provider's name, a text; None lets the Hub choose. Not together with `base_url`.
         api_key: the service's key; None uses the Hub login for Hub providers and no key for a `base_url`.
         timeout: seconds to wait for one answer.
         retries: how often a request is sent again after a 408, 429, 5xx, a time-out, a lost connection or a broken answer.
@@ -51,7 +52,7 @@ class ChatBackend:
         self,
         model: str,
         base_url: str | None = None,
-        provider: str | None = None,
+        provider: Any = None,
         api_key: str | None = None,
         timeout: float = 60.0,
         retries: int = 5,

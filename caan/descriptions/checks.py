@@ -47,7 +47,11 @@ def words_of(text: str) -> list[str]:
 
 
 def tidy(text: str) -> str:
-    """An answer on one line: thoughts, list markers, bold marks, a speaker's name and quotes around it taken away."""
+    """An answer on one line: thoughts, list markers, bold marks, a speaker's name and quotes around it taken away.
+
+    Half a character (a lone surrogate, which JSON allows and UTF-8 does not) becomes a question mark.
+    """
+    text = text.encode(errors="replace").decode()
     text = LIST_MARKER.sub("", THOUGHT.sub("", text)).replace("**", "")
     text = SPEAKER.sub("", " ".join(text.split()))
     if len(text) > 1 and text[0] in "\"“'" and text[-1] in "\"”'":

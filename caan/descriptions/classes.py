@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from importlib import resources
 from pathlib import Path
 
@@ -45,10 +46,16 @@ def split_classes(dataset: str, config: str, splits: tuple[str, ...] = ("train",
 
 
 def checked_classes(names: list[str], source: str) -> list[str]:
-    """Names without surrounding blanks and empty entries. Raises `ClassListError` if none is left or one stands twice."""
+    """Names without surrounding blanks and empty entries.
+
+    Raises `ClassListError` if none is left, one stands twice (in one or two Unicode spellings), or one is no Unicode text.
+    """
     names = [name.strip() for name in names if name.strip()]
     if not names:
         raise ClassListError(f"{source}: names no class")
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    if broken := [name for name in names if name != name.encode(errors="replace").decode()]:
+        raise ClassListError(f"{source}: {broken[0]!r} is no UTF-8 text")
+    spellings = [unicodedata.normalize("NFC", name) for name in names]  # é is one character, or e and an accent
+    if repeated := sorted({name for name in spellings if spellings.count(name) > 1}):
         raise ClassListError(f"{source}: names {', '.join(repeated)} twice")
     return names

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from caan.cli import parse_options
+from caan.errors import USER_ERRORS, exit_on_error, explain
+from caan.options import COUNT, NOT_NEGATIVE, SHARE_ABOVE_ZERO, Options, Range, option
 
 from .backends import Backend, BackendError, Verbatim
-from .classes import ClassListError, checked_classes, read_class_list, split_classes
+from .classes import checked_classes, read_class_list, split_classes
 from .generation import Report, describe
-from .prompts import PromptSet, PromptSetError, load_prompt_set
-from .store import DescriptionFileError
+from .prompts import PromptSet, load_prompt_set
 
 DESCRIPTION = """\
 Ask a language model how each class looks, and write the answers to a JSON Lines file, a line a class and prompt.
@@ -23,9 +24,9 @@ Run the same command again after a stop: it goes on where it was, and nothing is
 EXAMPLES = """\
 examples:
   # five questions about each of Sketchy's 104 seen classes, answered by a model from the Hub
-  caan describe --output sketchy.jsonl --dataset sketchy --config 104_21 --model HuggingFaceTB/SmolLM2-1.7B-Instruct
+  caan describe --output sketchy.jsonl --dataset sketchy --dataset_config 104_21 --model HuggingFaceTB/SmolLM2-1.7B-Instruct
 
-  # a GGUF file on this machine (pip install 'caan[descriptions]')
+  # a GGUF file on this machine (pip install -e ".[descriptions]")
   caan describe --output birds.jsonl --classes owl,swan,duck --model models/SmolLM2-135M-Instruct.Q4_1.gguf
 
   # any server that speaks the chat-completion protocol: vLLM, llama.cpp, Ollama, `transformers serve`
@@ -48,72 +49,73 @@ one's own prompt set is a YAML file; {name}, {a_name}, {does}, {looks}, {it} agr
     colour: Which colours {does} {a_name} have?
 
 exit status: 0 all described; 1 some answers failed their checks (they are listed, the good lines stay); 2 wrong options,
-a broken file, or a back end that cannot go on; 130 stopped with Ctrl-C.
+a broken file, or a back end that cannot go on; 130 stopped with Ctrl-C, 143 by SIGTERM.
 """
 
 
-@dataclass
-class DescribeOptions:
+@dataclass(kw_only=True)
+class DescribeOptions(Options):
     """Options of `caan describe`."""
 
-    output: str = field(metadata={"help": "JSON Lines file to write or to go on with"})
-    prompt_set: str = field(
-        default="interrogative", metadata={"help": "interrogative, cupl, plain, or the path of a YAML file of your own"}
+    output: str = field(metadata={"help": "JSON Lines file to write or to go on with."})
+    prompt_set: str = option("interrogative", "interrogative, cupl, plain, or the path of a YAML file of your own.")
+    classes: str | None = option(None, "Class names, with commas between them.")
+    classes_file: str | None = option(None, "Text file with one class name a line.")
+    dataset: str | None = option(None, "Benchmark to take classes from: sketchy, tuberlin, quickdraw.")
+    dataset_config: str | None = option(None, "Zero-shot split of dataset, such as 104_21.")
+    split: Literal["train", "test", "all"] = option(
+        "train", "Seen classes (train; text is for training alone), unseen ones, or all."
     )
-    classes: str | None = field(default=None, metadata={"help": "class names, with commas between them"})
-    classes_file: str | None = field(default=None, metadata={"help": "text file with one class name a line"})
-    dataset: str | None = field(default=None, metadata={"help": "benchmark to take classes from: sketchy, tuberlin, quickdraw"})
-    config: str | None = field(default=None, metadata={"help": "zero-shot split of --dataset, such as 104_21"})
-    split: Literal["train", "test", "all"] = field(
-        default="train", metadata={"help": "seen classes (train; text is for training alone), unseen ones, or all"}
-    )
-    model: str | None = field(
-        default=None, metadata={"help": "Hub id, folder or .gguf file of a local model; or a model's name at the service"}
-    )
-    gguf_file: str | None = field(default=None, metadata={"help": "name of the GGUF file in --model's repository"})
-    revision: str = field(default="main", metadata={"help": "branch, tag or commit of --model on the Hub"})
-    device: str | None = field(default=None, metadata={"help": "device of a local model; an accelerator if there is one"})
-    dtype: str = field(default="auto", metadata={"help": "number type of a local model: float32, bfloat16, ..."})
-    base_url: str | None = field(default=None, metadata={"help": "OpenAI-style server, http://host:port/v1"})
-    provider: str | None = field(default=None, metadata={"help": "Hub inference provider, or auto"})
-    api_key_env: str | None = field(default=None, metadata={"help": "environment variable that holds the service's key"})
-    timeout: float = field(default=60.0, metadata={"help": "seconds to wait for a service's answer"})
-    retries: int = field(default=5, metadata={"help": "repeats of a request after a 429, 5xx, time-out or broken answer"})
-    seed: int = field(default=0, metadata={"help": "seed of the run"})
-    tries: int = field(default=3, metadata={"help": "answers to ask for before a class and prompt is given up"})
-    batch_size: int = field(default=8, metadata={"help": "questions asked together (requests side by side, for a service)"})
-    temperature: float | None = field(default=None, metadata={"help": "sampling temperature, 0 is greedy (default: the set's)"})
-    top_p: float | None = field(default=None, metadata={"help": "share of probability to sample from (default: the set's)"})
-    max_new_tokens: int | None = field(default=None, metadata={"help": "longest answer in tokens (default: the set's)"})
+    model: str | None = option(None, "Hub id, folder or .gguf file of a local model; or a model's name at the service.")
+    gguf_file: str | None = option(None, "Name of the GGUF file in model's repository.")
+    revision: str = option("main", "Branch, tag or commit of model on the Hub.")
+    device: str | None = option(None, "Device of a local model; none = the fastest there is.")
+    dtype: str = option("auto", "Number type of a local model: float32, bfloat16, ...")
+    base_url: str | None = option(None, "OpenAI-style server, http://host:port/v1.")
+    provider: str | None = option(None, "Hub inference provider, or auto.")
+    api_key_env: str | None = option(None, "Environment variable that holds the service's key.")
+    timeout: float = option(60.0, "Seconds to wait for a service's answer.", Range(0, above=True))
+    retries: int = option(5, "Repeats of a request after a 429, 5xx, time-out or broken answer.", NOT_NEGATIVE)
+    seed: int = option(0, "Seed of the run.")
+    tries: int = option(3, "Answers to ask for before a class and prompt is given up.", COUNT)
+    batch_size: int = option(8, "Questions asked together (requests side by side, for a service).", COUNT)
+    temperature: float | None = option(None, "Sampling temperature, 0 is greedy; none = the set's.", NOT_NEGATIVE)
+    top_p: float | None = option(None, "Share of probability to sample from; none = the set's.", SHARE_ABOVE_ZERO)
+    max_new_tokens: int | None = option(None, "Longest answer in tokens; none = the set's.", COUNT)
 
 
 def main(argv: list[str], prog: str) -> int:
     """Run the command with `argv`; returns the exit status."""
     options = parse_options(DescribeOptions, argv, prog, DESCRIPTION, EXAMPLES)
     logging.basicConfig(format="%(message)s")
-    try:
-        classes = _classes(options)
-        prompt_set = load_prompt_set(options.prompt_set)
-        _check_numbers(options)
-        overrides = {name: getattr(options, name) for name in ("temperature", "top_p", "max_new_tokens")}
-        report = describe(
-            classes,
-            prompt_set,
-            _backend(options, prompt_set),
-            options.output,
-            seed=options.seed,
-            tries=options.tries,
-            batch_size=options.batch_size,
-            generation=replace(prompt_set.generation, **{k: v for k, v in overrides.items() if v is not None}),
-        )
-    except (ClassListError, PromptSetError, DescriptionFileError, BackendError, OptionError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\n{prog}: stopped; the same command goes on from {options.output}", file=sys.stderr)
-        return 130
+    with exit_on_error(prog, f"the same command goes on from {options.output}"):
+        try:
+            report = _run(options)
+        except (*USER_ERRORS, BackendError) as error:
+            if os.environ.get("CAAN_TRACEBACK"):
+                raise
+            message = " ".join((explain(error) or str(error)).split())
+            nameless = isinstance(error, OSError) and error.filename is None
+            print(f"{prog}: {f'{options.output}: ' if nameless else ''}{message}", file=sys.stderr)
+            return 2
     _print_report(report, options)
     return 1 if report.failures else 0
+
+
+def _run(options: DescribeOptions) -> Report:
+    classes = _classes(options)
+    prompt_set = load_prompt_set(options.prompt_set)
+    overrides = {name: getattr(options, name) for name in ("temperature", "top_p", "max_new_tokens")}
+    return describe(
+        classes,
+        prompt_set,
+        _backend(options, prompt_set),
+        options.output,
+        seed=options.seed,
+        tries=options.tries,
+        batch_size=options.batch_size,
+        generation=replace(prompt_set.generation, **{k: v for k, v in overrides.items() if v is not None}),
+    )
 
 
 class OptionError(ValueError):
@@ -123,25 +125,15 @@ class OptionError(ValueError):
 def _classes(options: DescribeOptions) -> list[str]:
     given = [name for name in ("classes", "classes_file", "dataset") if getattr(options, name)]
     if len(given) != 1:
-        raise OptionError("give the classes by one of --classes, --classes_file, --dataset (with --config)")
+        raise OptionError("give the classes by one of --classes, --classes_file, --dataset (with --dataset_config)")
     if options.classes:
         return checked_classes(options.classes.split(","), "--classes")
     if options.classes_file:
         return read_class_list(options.classes_file)
-    if not options.config:
-        raise OptionError("--dataset needs --config, the zero-shot split, such as 104_21")
-    return split_classes(options.dataset, options.config, ("train", "test") if options.split == "all" else (options.split,))
-
-
-def _check_numbers(options: DescribeOptions) -> None:
-    for name, least in (("tries", 1), ("batch_size", 1), ("retries", 0), ("max_new_tokens", 1), ("temperature", 0)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise OptionError(f"--{name} must be at least {least}, not {value}")
-    if options.timeout <= 0:
-        raise OptionError(f"--timeout must be above 0 seconds, not {options.timeout}")
-    if options.top_p is not None and not 0 < options.top_p <= 1:
-        raise OptionError(f"--top_p must be above 0 and at most 1, not {options.top_p}")
+    if not (options.dataset and options.dataset_config):
+        raise OptionError("--dataset needs --dataset_config, the zero-shot split, such as 104_21")
+    splits = ("train", "test") if options.split == "all" else (options.split,)
+    return split_classes(options.dataset, options.dataset_config, splits)
 
 
 def _backend(options: DescribeOptions, prompt_set: PromptSet) -> Backend:

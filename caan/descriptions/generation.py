@@ -91,7 +91,7 @@ class _Run:
     tries: int
     generation: Generation
     report: Report = field(default_factory=Report)
-    bar: tqdm | None = None
+    bar: tqdm = field(default_factory=lambda: tqdm(disable=True))
 
     def ask(self, batch: Sequence[tuple[str, str]]) -> None:
         """Ask a batch until each question has a good answer or no try left."""

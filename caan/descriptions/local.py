@@ -54,14 +54,17 @@ class LocalBackend:
             self.tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left", **source)
             self.network = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, **source).eval()
         except ImportError as error:
-            raise BackendError(f"{model}: {error}\nFor GGUF files: pip install 'caan[descriptions]'") from error
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise BackendError(f'{model}: {error} (for GGUF files: pip install -e ".[descriptions]")') from error
+        except Exception as error:  # a broken folder raises whatever its parts raise: JSON, safetensors and shape errors
             raise BackendError(f"{model}: cannot be loaded as a causal language model: {error}") from error
         if not self.tokenizer.chat_template:
             raise BackendError(f"{model}: its tokenizer has no chat template; take an instruction-tuned model")
-        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-        self.device = torch.device(device or accelerator)
-        self.network.to(self.device)
+        fastest = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        try:
+            self.device = torch.device(device or fastest or "cpu")
+            self.network.to(self.device)
+        except (RuntimeError, AssertionError) as error:  # a torch without CUDA raises AssertionError
+            raise BackendError(f"--device {device or fastest} cannot be used: {error}") from error
         self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
 
     def ask(self, requests: Sequence[Request], generation: Generation) -> Iterator[tuple[int, Answer]]:

@@ -71,8 +71,8 @@ def cells_with_ink(sketch: Image.Image, side: int, threshold: float = 0.1) -> to
 
 def cell_centres(cells: torch.Tensor, side: int) -> np.ndarray:
     """Places (m, 2), x and y in units of the picture, y downwards, of cells numbered row by row."""
-    cells = cells.cpu().numpy()
-    return np.stack([cells % side + 0.5, cells // side + 0.5], axis=1) / side
+    numbers = cells.cpu().numpy()
+    return np.stack([numbers % side + 0.5, numbers // side + 0.5], axis=1) / side
 
 
 def draw_correspondences(pairs: Sequence[LinkedPair], strongest: int = 10, width: float = WIDTH) -> Figure:

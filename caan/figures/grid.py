@@ -44,21 +44,19 @@ def retrieval_grid(
     Raises:
         ValueError: if there is no query, not one list of results a query, nothing to show, or a picture cannot be read (named).
     """
-    queries = [GridItem(*query) for query in queries]
+    asked = [GridItem(*query) for query in queries]
     rows = [[GridItem(*item) for item in row[:top_k]] for row in results]
-    if not queries or len(queries) != len(rows) or not any(rows):
-        raise ValueError(
-            f"a grid needs a list of results for each query: there are {len(queries)} queries and {len(rows)} lists"
-        )
+    if not asked or len(asked) != len(rows) or not any(rows):
+        raise ValueError(f"a grid needs a list of results for each query: there are {len(asked)} queries and {len(rows)} lists")
     scores = any(item.score is not None for row in rows for item in row)
-    legend = any(query.label is not None for query in queries)
+    legend = any(query.label is not None for query in asked)
     layout = _Layout(tile, columns=max(map(len, rows)), caption_lines=1 + scores)
     canvas = Image.new("RGB", layout.size(len(rows), legend), "white")
     draw = ImageDraw.Draw(canvas)
     for column in range(layout.columns + 1):
         x, y = layout.corner(0, column)
         draw.text((x + tile / 2, y - layout.gap / 2), str(column or "query"), FAINT, layout.font(), anchor="md")
-    for row, (query, items) in enumerate(zip(queries, rows)):
+    for row, (query, items) in enumerate(zip(asked, rows)):
         _draw_query(canvas, layout, layout.corner(row, 0), query)
         for column, item in enumerate(items, start=1):
             _draw_result(canvas, layout, layout.corner(row, column), item, query.label)

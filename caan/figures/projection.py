@@ -74,7 +74,8 @@ def draw_projection(
     for modality, points in places.items():
         colour = [colours[int(label)] for label in labels[modality]]
         axes.scatter(
-            *points.T,
+            points[:, 0],
+            points[:, 1],
             s=size,
             c=colour,
             marker=MARKERS[modality],
@@ -85,9 +86,10 @@ def draw_projection(
         )
     texts = []
     for label in classes:
-        centre = medoid(places["photo"][np.asarray(labels["photo"]) == label])
-        style = {"fontsize": NORMAL, "weight": "bold", "ha": "center", "va": "center", "path_effects": halo(), "zorder": 10}
-        texts.append(axes.text(*centre, plain_name(names[label]), color=darker(colours[label], 0.6), **style))
+        x, y = medoid(places["photo"][np.asarray(labels["photo"]) == label])
+        text = axes.text(x, y, plain_name(names[label]), color=darker(colours[label], 0.6), ha="center", va="center")
+        text.set(fontsize=NORMAL, weight="bold", path_effects=halo(), zorder=10)
+        texts.append(text)
     markers = [Line2D([], [], linestyle="", marker=marker, color=FAINT, markersize=5) for marker in MARKERS.values()]
     style = {"frameon": False, "labelcolor": INK, "borderaxespad": 0.2, "handletextpad": 0.1, "columnspacing": 1.0}
     figure.legend(markers, MARKERS, loc="upper left", ncols=2, fontsize=NORMAL, **style)

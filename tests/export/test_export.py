@@ -2,25 +2,33 @@
 
 python -m pytest tests/export/test_export.py  (ONNX is skipped without the extra export)"""
 
+import errno
 import json
+import os
 import re
+import shutil
+import signal
 import sys
 
 import pytest
 import torch
-from tiny import IMAGE_SIZE, caan_model, image_processor, vision_config
+from safetensors.torch import load_file, save_file
+from tiny import HIDDEN_SIZE, IMAGE_SIZE, caan_model, image_processor, vision_config
 from torch.nn.functional import cosine_similarity
 from transformers import AutoModel
 from trees import make_shapes
 
-import caan.export.command
+import caan.export.export
 from caan.cli import main, parse_options
 from caan.data.benchmark import make_benchmark
 from caan.data.pictures import Pictures
 from caan.evaluation.evaluate import evaluate
 from caan.evaluation.retrievers import Retriever
-from caan.export.command import EXAMPLES, ExportOptions, agreement, load_exported, smaller_benchmark
-from caan.export.graphs import export_graphs, load_graph
+from caan.export.command import EXAMPLES, ExportOptions
+from caan.export.export import agreement, smaller
+from caan.export.graphs import export_graphs
+from caan.export.quantization import convolutional
+from caan.export.runtime import ExportedModel, load_exported, load_graph
 from dataset_scripts import load
 
 
@@ -32,10 +40,23 @@ def shapes(tmp_path_factory):
     return root
 
 
+def whitened_model(**fields):
+    """A model whose sketches and photos are whitened, each in a way of its own."""
+    model, draws = caan_model(whitening=0.5, **fields), torch.Generator().manual_seed(7)
+    for whitening in (model.sketch_whitening, model.image_whitening):
+        whitening.set(*(torch.randn(shape, generator=draws) for shape in ((HIDDEN_SIZE,), (HIDDEN_SIZE, HIDDEN_SIZE))))
+    return model
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Models and the folders they are saved in: with two towers, and with a shared one."""
-    models = {"two": caan_model(), "shared": caan_model(share_vision_encoder=True)}
+    """Models and the folders they are saved in."""
+    models = {
+        "two": caan_model(),
+        "shared": caan_model(share_vision_encoder=True),
+        "whitened": whitened_model(share_vision_encoder=True),
+        "convolutions": caan_model(vision_config="timm_resnet", share_vision_encoder=True),
+    }
     folders = {}
     for name, model in models.items():
         folders[name] = tmp_path_factory.mktemp(name)
@@ -110,6 +131,83 @@ def test_the_int8_graph_computes_in_8_bits_and_stays_near(saved, onnx_export):
     assert 0.98 < report["agreement"]["onnx_int8"]["min_cosine"] < report["agreement"]["onnx"]["min_cosine"]
 
 
+def test_convolutions_become_int8_on_pictures_of_seen_classes(saved, shapes, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    data = ("--dataset", "folder", "--data_dir", shapes, "--calibration_pictures", 8, "--num_workers", 0)
+    report = run_export(saved[1]["convolutions"], tmp_path, "--int8", *data)
+    graph = onnx.load(tmp_path / "sketch_photo.int8.onnx").graph
+    assert convolutional(tmp_path / "sketch_photo.onnx")
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {output: node for node in graph.node for output in node.output}
+    kernels = [makers[node.input[1]] for node in graph.node if node.op_type == "Conv"]
+    assert len(kernels) == 13 and {node.op_type for node in kernels} == {"DequantizeLinear"}
+    assert {weights[node.input[0]].data_type for node in kernels} == {onnx.TensorProto.INT8}
+    assert all(len(weights[node.input[1]].dims) == 1 for node in kernels)  # a scale a channel
+    assert 0.97 < report["agreement"]["onnx_int8"]["min_cosine"] < 1
+
+
+def test_convolutions_need_pictures_to_become_int8(saved, tmp_path, capsys):
+    pytest.importorskip("onnxscript")
+    options = ("--model", saved[1]["convolutions"], "--output_dir", tmp_path / "out", "--int8", "--dataset", "none")
+    said = failure(capsys, *options)
+    assert "sketch_photo.onnx holds convolutions, whose int8 form is calibrated on pictures: name a data set" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind, format", [("onnx", ["--int8"]), ("torch", ["--format", "torch"])])
+def test_a_shared_tower_is_written_once_with_a_whitening_for_each_modality(saved, tmp_path, kind, format):
+    if kind == "onnx":
+        pytest.importorskip("onnxscript")
+    model = saved[0]["whitened"]
+    report = run_export(saved[1]["whitened"], tmp_path, "--dataset", "none", *format)
+    names = {path.name for path in tmp_path.iterdir()}
+    graphs = {"onnx": {"sketch_photo.onnx", "sketch_photo.int8.onnx"}, "torch": {"sketch_photo.pt2"}}[kind]
+    assert {name for name in names if name.endswith((".onnx", ".pt2"))} == graphs
+    assert report["outputs"] == {"sketch": "sketch_features", "photo": "photo_features"}
+    loaded = load_exported(tmp_path, kind).model
+    with torch.no_grad():
+        sketches, photos = model.get_sketch_features(random_pixels(3)), model.get_image_features(random_pixels(3))
+    assert torch.allclose(loaded.get_sketch_features(random_pixels(3)), sketches, atol=1e-5)
+    assert torch.allclose(loaded.get_image_features(random_pixels(3)), photos, atol=1e-5)
+    assert (sketches - photos).abs().max() > 0.1
+    if kind == "onnx":
+        int8 = load_exported(tmp_path, "onnx_int8").model
+        assert cosine_similarity(int8.get_sketch_features(random_pixels(3)), sketches).min() > 0.95
+
+
+def test_the_whitening_stays_float(saved, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    run_export(saved[1]["whitened"], tmp_path, "--dataset", "none", "--int8")
+    products = [n for n in onnx.load(tmp_path / "sketch_photo.int8.onnx").graph.node if n.op_type in ("MatMul", "Gemm")]
+    float_weights = [t for t in onnx.load(tmp_path / "sketch_photo.int8.onnx").graph.initializer if t.data_type == 1]
+    matrices = {tensor.name for tensor in float_weights if list(tensor.dims) == [HIDDEN_SIZE, HIDDEN_SIZE]}
+    assert len(matrices) == 2 and matrices <= {name for node in products for name in node.input}
+
+
+@pytest.mark.parametrize("floor, status", [("0.999999", 1), ("0.9", 0)])
+def test_int8_below_the_floor_fails_and_leaves_the_folder_as_it_was(saved, tmp_path, capsys, floor, status):
+    pytest.importorskip("onnxscript")
+    (tmp_path / "mine.txt").write_text("mine")
+    options = ("--output_dir", tmp_path, "--int8", "--dataset", "none", "--int8_min_cosine", floor)
+    if status:
+        said = failure(capsys, "--model", saved[1]["shared"], *options)
+        assert re.search(r"lowest cosine with the model on noise is 0\.\d{5}, below 0.999999: nothing was written\.", said)
+        assert "Leave out --int8, calibrate on more pictures" in said
+        assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    else:
+        run_export(saved[1]["shared"], *options[1:])
+        assert (tmp_path / "sketch_photo.int8.onnx").is_file() and (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_report_of_before_the_outputs_had_names_still_loads(torch_export, tmp_path):
+    folder = shutil.copytree(torch_export[0], tmp_path / "old")
+    report = json.loads((folder / "export.json").read_text())
+    del report["outputs"]
+    (folder / "export.json").write_text(json.dumps(report))
+    made = load_exported(folder, "torch").model.get_sketch_features(random_pixels(2))
+    assert torch.equal(made, ExportedModel(report["files"]["torch"], folder).get_sketch_features(random_pixels(2)))
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_torch_programs_are_the_two_towers(saved, torch_export, count):
     model, (folder, report) = saved[0]["two"], torch_export
@@ -127,7 +225,7 @@ def test_other_backbones_export_too(tmp_path, name):
     pytest.importorskip("onnxscript")
     model = caan_model(vision_config=name, share_vision_encoder=True)
     for kind in ("onnx", "torch"):
-        files = export_graphs(model, (IMAGE_SIZE, IMAGE_SIZE), tmp_path, kind)
+        files, _ = export_graphs(model, (IMAGE_SIZE, IMAGE_SIZE), tmp_path, kind)
         with torch.no_grad():
             made = load_graph(tmp_path / files["photo"])(random_pixels(3))
             assert torch.allclose(made, model.get_image_features(random_pixels(3)), atol=1e-5), kind
@@ -172,8 +270,8 @@ def test_the_report_names_no_path_of_this_machine(saved, torch_export):
 
 
 def test_a_smaller_data_set_keeps_all_classes(shapes):
-    options = ExportOptions(model="", output_dir="", dataset="folder", data_dir=str(shapes), max_pictures=4)
-    small, whole = smaller_benchmark(options), make_benchmark(load("folder", data_dir=str(shapes)))
+    splits = load("folder", data_dir=str(shapes))
+    small, whole = make_benchmark({"test": smaller(splits["test"], 4)}), make_benchmark(splits)
     assert len(small.queries) == len(small.gallery_labels) == 4 < len(whole.queries)
     assert set(small.queries.labels.tolist()) == set(small.gallery_labels.tolist()) == set(whole.queries.labels.tolist())
     assert set(small.queries.files) < set(Pictures(load("folder", data_dir=str(shapes))["test"], "sketch").files)
@@ -192,16 +290,18 @@ def test_the_examples_parse():
 
 def failure(capsys, *options) -> str:
     """What `caan export` says when it fails."""
-    assert main(["export", *map(str, options)]) == 1
+    with pytest.raises(SystemExit) as stop:
+        main(["export", *map(str, options)])
+    assert stop.value.code == 1
     return capsys.readouterr().err
 
 
 def test_graphs_of_another_model_are_found_out(saved, tmp_path, monkeypatch, capsys):
     other = caan_model(seed=1)
-    monkeypatch.setattr(caan.export.command, "export_graphs", lambda model, *options: export_graphs(other, *options))
+    monkeypatch.setattr(caan.export.export, "export_graphs", lambda model, *options: export_graphs(other, *options))
     said = failure(capsys, "--model", saved[1]["two"], "--output_dir", tmp_path, "--format", "torch", "--dataset", "none")
-    assert "graphs differ from the model by" in said and "do not use" in said
-    assert json.loads((tmp_path / "export.json").read_text())["agreement"]["torch"]["max_abs_difference"] > 0.1
+    assert re.search(r"The torch graphs differ from the model by [0-9.]+: nothing was written\.", said)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "onnxscript"])
@@ -212,15 +312,129 @@ def test_a_missing_extra_is_named_before_anything_is_written(saved, tmp_path, mo
         pytest.importorskip("onnxscript")
     monkeypatch.setitem(sys.modules, missing, None)
     said = failure(capsys, "--model", saved[1]["two"], "--output_dir", tmp_path / "out")
-    assert f'package {missing}: pip install "caan[export]"' in said and not (tmp_path / "out").exists()
+    assert f'package {missing}: pip install -e ".[export]"' in said and not (tmp_path / "out").exists()
 
 
-def test_wrong_input_is_named(saved, tmp_path, capsys):
-    said = failure(capsys, "--model", saved[1]["two"], "--output_dir", tmp_path, "--format", "torch", "--int8")
-    assert "use format onnx" in said
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--int8"], "int8 is a form of the ONNX graphs: use format onnx with it."),
+        (["--batch_size", "0"], "batch_size must be at least 1, got 0."),
+        (["--num_workers", "-1"], "num_workers must be at least 0, got -1."),
+        (["--max_pictures", "-5"], "max_pictures must be at least 0, got -5."),
+        (["--calibration_pictures", "0"], "calibration_pictures must be at least 1, got 0."),
+        (["--opset", "3"], "opset must be at least 18, got 3."),
+        (["--int8_min_cosine", "1.5"], "int8_min_cosine must be in [-1, 1], got 1.5."),
+        (["--int8_min_cosine", "nan"], "int8_min_cosine must be in [-1, 1], got nan."),
+    ],
+)
+def test_wrong_options_are_refused_when_they_are_read(tmp_path, capsys, options, said):
+    with pytest.raises(SystemExit) as stop:
+        main(["export", "--model", "m", "--output_dir", str(tmp_path / "out"), "--format", "torch", *options])
+    assert stop.value.code == 2 and not (tmp_path / "out").exists()
+    assert capsys.readouterr().err.endswith(f"caan export: error: {said}\n")
+
+
+def break_model(folder, how: str) -> None:
+    """Makes a model's folder unusable, in one of the ways of downloads and disks."""
+    weights = folder / "model.safetensors"
+    if how == "truncated weights":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif how == "no weights":
+        weights.unlink()
+    elif how == "some weights":
+        tensors = load_file(weights)
+        save_file({name: tensors[name] for name in tensors if "projection" not in name}, weights, {"format": "pt"})
+    elif how == "torn config":
+        (folder / "config.json").write_text("{")
+    elif how == "other shape":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 16}))
+    elif how == "no processor":
+        (folder / "preprocessor_config.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "how, said",
+    [
+        ("truncated weights", "cannot be loaded"),
+        ("no weights", "cannot be loaded"),
+        ("some weights", "lacks 6 weights, such as image_encoder.encoder.embeddings.patch_embeddings.projection.bias: save"),
+        ("torn config", "cannot be loaded"),
+        ("other shape", "cannot be loaded"),
+        ("no processor", "cannot be loaded"),
+    ],
+)
+def test_a_broken_model_is_told_in_one_line(saved, tmp_path, capsys, how, said):
+    model = shutil.copytree(saved[1]["shared"], tmp_path / "model")
+    break_model(model, how)
+    err = failure(capsys, "--model", model, "--output_dir", tmp_path / "out", "--format", "torch", "--dataset", "none")
+    [line] = [line for line in err.splitlines() if line.startswith("caan export: error: --model ")]
+    assert f"{model}" in line and said in line and "Traceback" not in err and err.endswith(line + "\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_kind_of_model_is_named(tmp_path, capsys):
     AutoModel.from_config(vision_config()).save_pretrained(tmp_path / "vit")
+    image_processor().save_pretrained(tmp_path / "vit")
     said = failure(capsys, "--model", tmp_path / "vit", "--output_dir", tmp_path / "out", "--format", "torch")
-    assert "is a ViTModel, no CAAN" in said
+    assert "is a ViTModel, no CAAN" in said and not (tmp_path / "out").exists()
+
+
+def test_a_file_in_place_of_the_folder_is_named_before_the_model_is_read(tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    said = failure(capsys, "--model", "no_such_model", "--output_dir", tmp_path / "out", "--format", "torch")
+    assert said == f"\ncaan export: error: --output_dir {tmp_path / 'out'} cannot be written to: File exists.\n"
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def interrupt(number):
+    def stop(*arguments):
+        os.kill(os.getpid(), number)
+        raise AssertionError("the signal did not arrive")
+
+    return stop
+
+
+def full_disk(*arguments):
+    raise OSError(errno.ENOSPC, "No space left on device", "sketch.pt2")
+
+
+def full_disk_of_torch(*arguments):
+    raise RuntimeError(
+        "[enforce fail at inline_container.cc:862] . PytorchStreamWriter failed writing file data/0: file write failed"
+    )
+
+
+def no_export(*arguments):
+    raise RuntimeError("Failed to export the model.\nThis is a long report.")
+
+
+@pytest.mark.parametrize(
+    "fault, status, said",
+    [
+        (interrupt(signal.SIGINT), 130, "caan export: stopped; {out} is as it was; run the same command again"),
+        (interrupt(signal.SIGTERM), 143, "caan export: stopped; {out} is as it was; run the same command again"),
+        (full_disk, 1, "No space left on device: 'sketch.pt2' Free some space on that disk."),
+        (full_disk_of_torch, 1, "file write failed Free some space on that disk."),
+        (no_export, 1, "MB are free there): Failed to export the model."),
+    ],
+)
+def test_a_stop_or_a_full_disk_costs_one_line_and_no_file(
+    saved, torch_export, tmp_path, monkeypatch, capsys, fault, status, said
+):
+    output = shutil.copytree(torch_export[0], tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(torch.export, "save", fault)
+    options = ("--output_dir", output, "--format", "torch", "--dataset", "none")
+    with pytest.raises(SystemExit) as stop:
+        main(["export", "--model", str(saved[1]["shared"]), *map(str, options)])
+    assert stop.value.code == status
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].endswith(said.format(out=output)) and "Traceback" not in err
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def test_exports_that_are_not_there_are_named(torch_export, tmp_path):
@@ -234,3 +448,9 @@ def test_exports_that_are_not_there_are_named(torch_export, tmp_path):
         load_exported(tmp_path, "torch")
     with pytest.raises(ValueError, match=r"neither \.onnx nor \.pt2"):
         load_graph(tmp_path / "export.json")
+    (tmp_path / "sketch.pt2").write_bytes(b"torn")
+    with pytest.raises(ValueError, match=r"sketch\.pt2 cannot be read: export it again"):
+        load_graph(tmp_path / "sketch.pt2")
+    (tmp_path / "export.json").write_text("{")
+    with pytest.raises(ValueError, match="export.json is no report of caan export: export again"):
+        load_exported(tmp_path)
