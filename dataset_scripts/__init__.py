@@ -10,7 +10,7 @@
 
 import importlib
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import datasets
 
@@ -71,12 +71,7 @@ def load(
     options.check_options()
     if name in BUILDERS:
         given = options.given() | builder_kwargs
-        builder = _builder_class(name)(config_name=config, data_dir=data_dir, cache_dir=cache_dir, **given)
-        try:
-            builder.download_and_prepare(num_proc=num_proc)
-        except datasets.exceptions.DatasetGenerationError as error:  # hides what happened, such as a full disk
-            raise (error.__cause__ if isinstance(error.__cause__, (OSError, ValueError)) else error) from None
-        return builder.as_dataset()
+        return _build(name, num_proc, config_name=config, data_dir=data_dir, cache_dir=cache_dir, **given)
     if os.path.isdir(name) or name.count("/") == 1:
         return load_published(
             name, config, options, data_dir=data_dir, cache_dir=cache_dir, num_proc=num_proc, **builder_kwargs
@@ -101,6 +96,19 @@ def load_descriptions(name: str, data_dir: str | None = None) -> dict[str, list[
 
 def _builder_class(name: str) -> type[datasets.DatasetBuilder]:
     return getattr(importlib.import_module(f"dataset_scripts.{name}"), BUILDERS[name])
+
+
+def _build(name: str, num_proc: int | None, **settings) -> datasets.DatasetDict:
+    builder_class = _builder_class(name)
+    own = {field.name for field in fields(builder_class.BUILDER_CONFIG_CLASS)}
+    if strange := settings.keys() - own - {"config_name", "cache_dir"}:
+        raise ValueError(f"{name} has no option {', '.join(sorted(strange))}.")
+    builder = builder_class(**settings)
+    try:
+        builder.download_and_prepare(num_proc=num_proc)
+    except datasets.exceptions.DatasetGenerationError as error:  # hides what happened, such as a full disk
+        raise (error.__cause__ if isinstance(error.__cause__, (OSError, ValueError)) else error) from None
+    return builder.as_dataset()
 
 
 def _unknown(name: str) -> str:

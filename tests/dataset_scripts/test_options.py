@@ -93,6 +93,11 @@ def test_what_asks_for_other_rows_than_there_are_is_refused(source):
         load(**published, duplicates=True, validation_photos=0.3)
 
 
+def test_an_option_that_a_builder_does_not_have_is_named(source):
+    with pytest.raises(ValueError, match=r"^openmoji has no option unseen\.$"):
+        load(**source("openmoji"), unseen=["owl"])
+
+
 @pytest.mark.parametrize("name", ["openmoji", "folder"])
 def test_a_full_disk_is_told_as_such(source, monkeypatch, name):
     def write(*args, **kwargs):

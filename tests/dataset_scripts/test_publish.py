@@ -152,7 +152,7 @@ def test_skipped_corrupt_files_are_named_on_a_rerun_too(tmp_path):
         report = write(Folder, root, out, skip_corrupt=True)["default"]
         assert report["train"].corrupt + (report["validation"].corrupt if "validation" in report else []) == ["photo/fox/0.png"]
         assert (
-            "Left out, because they do not decode (2 files): sketch/owl/1.png, photo/fox/0.png."
+            "Left out, because they cannot be read or are blank sketches (2 files): sketch/owl/1.png, photo/fox/0.png."
             in (out / "README.md").read_text()
         )
     files = {f for s in datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache")).values() for f in s["file"]}
