@@ -11,7 +11,7 @@ CALIBRATION_BATCH = 16
 
 
 def calibration_pictures(split, processor, most: int) -> dict[str, list[np.ndarray]]:
-    """Modality -> batches of pixel values (batch, 3, height, width) of at most `most` pictures, evenly spaced over the split."""
+    """Modality -> batches of pixel values (batch, 3, height, width) of at most `most` pictures, evenly spaced."""
     batches = {}
     for modality in MODALITIES:
         pictures = Pictures(split, modality)
