@@ -5,7 +5,7 @@
     nox -s between -- tests/hub/test_push.py -x  # the same, with arguments for pytest
 
 What is pinned stands in tests/versions/, and pip resolves the rest. tests/test_versions.py holds these files, the lower bounds
-in setup.cfg and the table in the README together, and looks in every session whether the pins are what is installed.
+in setup.cfg and the table in docs/versions.md together, and looks in every session whether the pins are what is installed.
 
 CI runs `newest`, by the name of `make test`, and `oldest_libraries`, by that of `make test-oldest`: two minutes. The others are
 run on demand, by whoever changes a bound: `between` and `oldest` download a torch of their own, some gigabytes.

@@ -42,7 +42,7 @@ Draw what a trained CAAN found and why, on classes that it never saw, into the f
   attention_maps.png   where in a sketch and a photo the words of the class's description are attended (alignment's last block,
                        mean over heads, the word's column of visual tokens over words, renormalised over the patches)
   correspondences.png  lines between the local tokens of a sketch and a photo that are each other's nearest
-  tsne.png             embeddings of sketches (triangles) and photos (discs), a colour a class; pip install "caan[figures]"
+  tsne.png             embeddings of sketches (triangles) and photos (discs), a colour a class; pip install -e ".[figures]"
 
 Classes and sketches are drawn by --seed, not picked; the photo beside a sketch is the nearest of its class. Attention maps need
 the full form of a model: the form for inference has no text encoder and no alignment, and goes without that figure.

@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoModel
 
 from caan.data.benchmark import Benchmark, make_benchmark
-from caan.data.pictures import Pictures, load_splits
+from caan.data.pictures import load_splits
 from caan.data.provenance import VERSIONED, public_command, public_name, version_of
 from caan.errors import explain, naming
 from caan.evaluation.evaluate import embed_benchmark
@@ -24,15 +23,14 @@ from caan.evaluation.metrics import retrieval_metrics
 from caan.evaluation.report import results_table
 from caan.evaluation.retrievers import Retriever
 from caan.export.command import ExportOptions
-from caan.export.graphs import MODALITIES, export_graphs, need
+from caan.export.graphs import SUFFIXES, export_graphs, need
+from caan.export.pictures import calibration_pictures, smaller
 from caan.export.quantization import quantize_graphs
 from caan.export.runtime import REPORT, ExportedModel
 from modeling_caan import CAANModel
-from pipeline_caan import ProcessedImages
 from processing_caan import CAANImageProcessor
 
 TOLERANCE = 1e-3  # of a float graph, per component of a unit vector
-CALIBRATION_BATCH = 16
 COLUMNS = {"kind": "graphs", "megabytes": "MB", "max_abs_difference": "max difference", "min_cosine": "min cosine"}
 
 
@@ -64,7 +62,9 @@ def export(options: ExportOptions) -> dict:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder beside `target` whose files move into it at the end, the report last; after an error nothing of it is left.
+    """A folder in `target` whose files move up at the end, the report last; after an error nothing of it is left.
+
+    Graphs of an earlier export that the new one does not have go then: nothing would say what they are.
 
     Raises ValueError where `target` cannot be made.
     """
@@ -76,13 +76,28 @@ def new_folder(target: Path) -> Iterator[Path]:
         raise ValueError(f"--output_dir {target} cannot be written to: {error.strerror}.") from error
     try:
         yield work
-        for path in sorted(work.iterdir(), key=lambda path: path.name == REPORT):
+        new = sorted(work.iterdir(), key=lambda path: path.name == REPORT)
+        stale = reported_graphs(target) - {path.name for path in new}
+        for path in new:
             path.replace(target / path.name)
+        for name in stale:
+            (target / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
         for path in made:
             if not any(path.iterdir()):
                 path.rmdir()
+
+
+def reported_graphs(folder: Path) -> set[str]:
+    """Names of the graphs that a folder's report lists, with the weights beside them; none where it has no report."""
+    try:
+        kinds = json.loads((folder / REPORT).read_text(encoding="utf-8"))["files"].values()
+        names = {Path(file).name for files in kinds for file in files.values()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return set()
+    graphs = {name for name in names if name.endswith(tuple(SUFFIXES.values()))}
+    return graphs | {f"{name}.data" for name in graphs}
 
 
 def load_model(options: ExportOptions) -> tuple[CAANModel, CAANImageProcessor]:
@@ -109,7 +124,9 @@ def write_graphs(model, processor, folder: Path, splits, options: ExportOptions)
         files, outputs = export_graphs(model, size, folder, options.format, options.opset)
         kinds: dict[str, dict[str, str]] = {options.format: files}
         if options.int8:
-            pictures = None if splits is None else calibration_pictures(splits["train"], processor, options)
+            pictures = (
+                None if splits is None else calibration_pictures(splits["train"], processor, options.calibration_pictures)
+            )
             kinds["onnx_int8"] = quantize_graphs(files, folder, pictures)
         processor.save_pretrained(folder)
     return {
@@ -135,30 +152,6 @@ def naming_failure(options: ExportOptions, folder: Path) -> Iterator[None]:
         raise ValueError(
             f"--model {options.model} cannot be written as {options.format} ({free:,.0f} MB are free there): {reason[0]}"
         ) from error
-
-
-def calibration_pictures(split, processor, options: ExportOptions) -> dict[str, list[np.ndarray]]:
-    """Modality -> batches of pixel values of seen classes, evenly spaced over the split."""
-    batches = {}
-    for modality in MODALITIES:
-        pictures = Pictures(split, modality)
-        processed = ProcessedImages(pictures, processor, modality)
-        pixels = torch.stack([processed[row][0] for row in evenly_spaced(len(pictures), options.calibration_pictures)])
-        batches[modality] = [batch.numpy() for batch in pixels.split(CALIBRATION_BATCH)]
-    return batches
-
-
-def evenly_spaced(count: int, most: int) -> list[int]:
-    """At most `most` of `count` rows, the first and the last among them; 0 = all."""
-    return torch.linspace(0, count - 1, min(most or count, count)).long().tolist()
-
-
-def smaller(split, most: int):
-    """A split with at most `most` sketches and as many photos, evenly spaced so that all classes stay; 0 = the whole."""
-    modalities = torch.tensor(split["modality"][:])
-    rows = [(modalities == modality).nonzero().flatten() for modality in modalities.unique()]
-    kept = torch.cat([of_one[evenly_spaced(len(of_one), most)] for of_one in rows])
-    return split.select(sorted(kept.tolist()))
 
 
 def compare(model, processor, report: dict, folder: Path, benchmark: Benchmark | None, options: ExportOptions) -> dict:

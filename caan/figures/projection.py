@@ -1,7 +1,7 @@
 """t-SNE of sketch and photo embeddings: whether the classes fall apart, and whether both modalities fall together.
 
 Both modalities are projected together, as they are searched: by cosine similarity. Distances between far clusters and sizes
-of clusters mean nothing in a t-SNE. scikit-learn computes it and is an extra, `caan[figures]`.
+of clusters mean nothing in a t-SNE. scikit-learn computes it and is the extra `figures`.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def need_scikit_learn() -> None:
     try:
         import sklearn.manifold  # noqa: F401
     except ImportError as error:
-        raise ImportError('t-SNE needs the package scikit-learn: pip install "caan[figures]"') from error
+        raise ImportError('t-SNE needs the package scikit-learn: pip install -e ".[figures]" in the repository.') from error
 
 
 def tsne(

@@ -49,7 +49,7 @@ def require_packages() -> None:
     """
     missing = [name for name, module in PACKAGES.items() if util.find_spec(module) is None]
     if missing:
-        raise ModuleNotFoundError(f'OpenMoji demo set: not installed: {", ".join(missing)}. Cure: pip install "caan[demo]"')
+        raise ModuleNotFoundError(f'OpenMoji demo set: not installed: {", ".join(missing)}. Cure: pip install -e ".[demo]"')
 
 
 def package_versions() -> dict[str, str]:

@@ -281,7 +281,7 @@ def test_missing_packages_are_named_with_the_cure_and_nothing_is_written(tmp_pat
     find = icons.util.find_spec
     monkeypatch.setattr(icons.util, "find_spec", lambda name, *a: None if name in absent else find(name, *a))
     builder = OpenMoji(cache_dir=str(tmp_path))
-    with pytest.raises(ModuleNotFoundError, match=r'python-lucide, resvg-py\. Cure: pip install "caan\[demo\]"'):
+    with pytest.raises(ModuleNotFoundError, match=r'python-lucide, resvg-py\. Cure: pip install -e "\.\[demo\]"'):
         builder.download_and_prepare()
     assert drawn == [] and list(tmp_path.rglob("*.arrow")) == []
 

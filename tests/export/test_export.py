@@ -25,8 +25,9 @@ from caan.data.pictures import Pictures
 from caan.evaluation.evaluate import evaluate
 from caan.evaluation.retrievers import Retriever
 from caan.export.command import EXAMPLES, ExportOptions
-from caan.export.export import agreement, smaller
+from caan.export.export import agreement
 from caan.export.graphs import export_graphs
+from caan.export.pictures import smaller
 from caan.export.quantization import convolutional
 from caan.export.runtime import ExportedModel, load_exported, load_graph
 from dataset_scripts import load
@@ -197,6 +198,13 @@ def test_int8_below_the_floor_fails_and_leaves_the_folder_as_it_was(saved, tmp_p
     else:
         run_export(saved[1]["shared"], *options[1:])
         assert (tmp_path / "sketch_photo.int8.onnx").is_file() and (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_graphs_of_an_earlier_export_do_not_stay_beside_the_new_ones(saved, torch_export, tmp_path):
+    folder = shutil.copytree(torch_export[0], tmp_path / "out")
+    (folder / "mine.pt2").write_bytes(b"mine")
+    run_export(saved[1]["shared"], folder, "--format", "torch", "--dataset", "none")
+    assert {path.name for path in folder.glob("*.pt2")} == {"sketch_photo.pt2", "mine.pt2"}
 
 
 def test_a_report_of_before_the_outputs_had_names_still_loads(torch_export, tmp_path):

@@ -109,7 +109,7 @@ def test_the_form_for_inference_goes_without_attention_maps_and_says_so(tmp_path
 def test_a_missing_scikit_learn_stops_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
     message = run_to_error(SCRIPT, arguments(tmp_path / "out"))
-    assert 'error: t-SNE needs the package scikit-learn: pip install "caan[figures]"' in message
+    assert 'error: t-SNE needs the package scikit-learn: pip install -e ".[figures]"' in message
     assert "encoding" not in message and written(tmp_path / "out") == []
 
 

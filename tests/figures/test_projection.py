@@ -52,7 +52,7 @@ def test_classes_that_are_apart_stay_apart_and_a_seed_repeats_them():
 
 def test_a_missing_scikit_learn_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
-    with pytest.raises(ImportError, match=r'scikit-learn: pip install "caan\[figures\]"'):
+    with pytest.raises(ImportError, match=r'scikit-learn: pip install -e ".\[figures\]"'):
         tsne(clusters(6, 0), clusters(6, 1))
 
 
