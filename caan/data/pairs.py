@@ -5,7 +5,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms.v2 import functional as tv
 
 from caan.data.augment import photo_augmentation, sketch_augmentation
-from caan.data.pictures import Pictures
+from caan.data.pictures import CURE, Pictures
 from caan.data.sampling import TrainingItem
 
 
@@ -45,7 +45,7 @@ class SketchPhotoPairs(TorchDataset):
         try:
             image = processor.prepare(image, pictures.modality)
         except ValueError as error:
-            raise ValueError(f"{pictures.files[row]}: {error}") from error
+            raise ValueError(f"{pictures.files[row]}: {error}. {CURE}") from error
         if pictures.modality == "sketch":  # crops would cut strokes away, so a sketch is at its final size already
             image = image.resize((self.size, self.size), processor.resample)
         pixels = tv.to_dtype(tv.pil_to_tensor(image), torch.float32, scale=True)

@@ -4,20 +4,19 @@ from collections.abc import Sequence
 
 import torch
 from datasets import Dataset, DatasetDict, Image, concatenate_datasets
-from tqdm.auto import tqdm
 
 import dataset_scripts
 from caan.options import SourceOptions
-from processing_caan import CAANImageProcessor, open_image
+from processing_caan import open_image
 
+CURE = "--skip_corrupt leaves such pictures out."
 COLUMNS = ("image", "modality", "label", "descriptions", "file")
 
 
 def load_splits(options: SourceOptions) -> DatasetDict:
     """The splits that the options of the data name: `train` (seen classes), `validation` (their hold-out), `test` (unseen).
 
-    With `skip_corrupt` every picture is read once, and what does not decode and sketches without ink are left out by name. With
-    `train_on_validation` the held-out items join the training split, and there is no validation split.
+    With `train_on_validation` the held-out items join the training split, and there is no validation split.
 
     Raises:
         ValueError: the data set has other columns than `COLUMNS`, or no seen class.
@@ -28,13 +27,11 @@ def load_splits(options: SourceOptions) -> DatasetDict:
         options.data_dir,
         allow_partial=options.allow_partial,
         skip_corrupt=options.skip_corrupt,
-        verify=options.verify or options.skip_corrupt,
+        verify=options.verify,
         duplicates=options.duplicates,
         validation_photos=options.validation_photos,
     )
     require_columns(splits, options.dataset)
-    if options.skip_corrupt:
-        splits = DatasetDict({name: without_blank_sketches(split, name) for name, split in splits.items()})
     if getattr(options, "train_on_validation", False) and "validation" in splits:
         splits["train"] = join_splits(splits["train"], splits.pop("validation"))
     return splits
@@ -57,31 +54,6 @@ def join_splits(first: Dataset, second: Dataset) -> Dataset:
     known = set(zip(first["modality"][:], first["label"][:], first["file"][:]))
     rows = zip(second["modality"][:], second["label"][:], second["file"][:])
     return concatenate_datasets([first, second.select([i for i, row in enumerate(rows) if row not in known])])
-
-
-def without_blank_sketches(split: Dataset, name: str) -> Dataset:
-    """The split without sketches that have no ink; they are named."""
-    rows = split.cast_column("image", Image(decode=False))
-    sketch = split.features["modality"].names.index("sketch")
-    blank = [
-        row
-        for row, modality in enumerate(tqdm(split["modality"][:], desc=f"checking sketches of {name}", leave=False))
-        if modality == sketch and not has_ink(rows[row]["image"])
-    ]
-    if blank:
-        files = [split[row]["file"] for row in blank[:10]]
-        print(f"left out {len(blank)} sketches without ink in {name}: {', '.join(files)}{' ...' if len(blank) > 10 else ''}")
-    gone = set(blank)
-    return split.select([row for row in range(len(split)) if row not in gone]) if blank else split
-
-
-def has_ink(cell: dict) -> bool:
-    """Whether a sketch, a cell {"bytes", "path"}, can be read and has a drawing in it."""
-    try:
-        CAANImageProcessor().prepare(cell["bytes"] if cell["bytes"] is not None else cell["path"], "sketch")
-    except ValueError:
-        return False
-    return True
 
 
 class Pictures(Sequence):
@@ -113,6 +85,6 @@ class Pictures(Sequence):
         try:
             image = open_image(cell["bytes"] if cell["bytes"] is not None else cell["path"])
         except ValueError as error:
-            raise ValueError(f"{self.files[row]}: {error}") from error
+            raise ValueError(f"{self.files[row]}: {error} {CURE}") from error
         image.filename = self.files[row]
         return image
