@@ -1,6 +1,7 @@
 """Rows as pictures and training pairs.  python -m pytest tests/data/test_pictures.py"""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tiny import encoded, image_processor, photo, sketch
 from trees import make_shapes
 
 from caan.data.pairs import SketchPhotoPairs
-from caan.data.pictures import Pictures, load_splits
+from caan.data.pictures import Pictures, join_splits, load_splits
 from caan.data.sampling import TrainingItem
 from caan.options import DataOptions
 
@@ -149,3 +150,61 @@ def test_held_out_items_join_the_training_split_on_request():
     assert joined["train"].features == apart["train"].features
     assert joined["train"].info.config_name == apart["train"].info.config_name == "default"
     assert joined["test"]["file"] == apart["test"]["file"]
+
+
+def test_augmentation_begins_from_the_pixels_that_inference_sees(train):
+    """Sketches are resized as in use: by another filter, thin strokes would look otherwise in training."""
+    items, process = pairs(train), image_processor()
+    items.augmentations = {"sketch": torch.nn.Identity(), "photo": torch.nn.Identity()}
+    sketches = Pictures(train, "sketch")
+    for row in range(5):
+        made = items._pixels(sketches, row)
+        expected = process(shapes() / sketches.files[row], modality="sketch", return_tensors="pt").pixel_values[0]
+        torch.testing.assert_close(made, expected, rtol=0, atol=2.01 / 255)  # rounded once in one, twice in the other
+
+
+# ------------------------------------------------------------------------------------------------------- splits
+
+
+def test_a_data_set_of_other_columns_is_refused_with_what_it_has(tmp_path):
+    Dataset.from_dict({"img": [1, 2], "label": [0, 1]}).to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match="has no column image, modality, descriptions, file; it has img, label. A data set"):
+        load_splits(DataOptions(dataset=str(tmp_path)))
+
+
+def test_a_folder_whose_classes_are_all_unseen_is_refused(tmp_path):
+    root = make_shapes(tmp_path / "shapes", sketches=5, photos=2)
+    (root / "unseen.txt").write_text("\n".join(path.name for path in (root / "sketch").iterdir()))
+    with pytest.raises(ValueError, match="has no split train: all its classes are unseen. Name fewer of them in unseen.txt"):
+        load_splits(DataOptions(dataset="folder", data_dir=str(root)))
+
+
+def test_no_picture_is_twice_in_a_joined_split(tmp_path):
+    """A validation split of an older Parquet form has the training photos."""
+    drawn, taken = encoded(sketch()), encoded(photo())
+    first = split(("sketch", 0, drawn), ("photo", 0, taken), ("photo", 1, taken))
+    second = split(("photo", 0, taken), ("photo", 0, taken), ("photo", 1, taken))  # files photo/0.png, photo/1.png, photo/2.png
+    joined = join_splits(first, second)
+    assert joined["file"][:] == ["sketch/0.png", "photo/1.png", "photo/2.png", "photo/0.png"]
+
+
+def test_skip_corrupt_leaves_out_what_training_would_stop_at(tmp_path, capsys):
+    root = make_shapes(tmp_path / "shapes", sketches=10, photos=8)
+    (root / "sketch" / "bar" / "3.png").write_bytes(encoded(PILImage.new("RGB", (40, 40), "white")))
+    photo_file = root / "photo" / "cross" / "2.png"
+    photo_file.write_bytes(photo_file.read_bytes()[:90])
+    options = DataOptions(dataset="folder", data_dir=str(root))
+    with pytest.raises(ValueError, match="bar/3.png(.|\n)*--skip_corrupt"):
+        load_splits(replace(options, verify=True))
+    splits = load_splits(replace(options, skip_corrupt=True))
+    assert sum(len(part) for part in splits.values()) == 7 * 18 - 2
+    said = capsys.readouterr().out
+    assert "sketch/bar/3.png" in said and "photo/cross/2.png" in said
+
+
+def test_a_picture_that_stops_the_training_is_named_with_the_option():
+    blank = encoded(PILImage.new("RGB", (20, 20), "white"))
+    items = pairs(split(("sketch", 0, blank), ("sketch", 0, encoded(sketch())), ("photo", 0, b"no")))
+    for row, name in ((0, "sketch/0.png"), (1, "photo/2.png")):
+        with pytest.raises(ValueError, match=f"{name}: .*--skip_corrupt leaves such pictures out"):
+            items[TrainingItem(row, 0, 0)]

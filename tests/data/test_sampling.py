@@ -67,6 +67,15 @@ def test_every_item_of_a_class_is_drawn_before_any_comes_again(side, labels):
             assert len({tuple(part) for part in rounds}) > 1  # shuffled anew
 
 
+@pytest.mark.parametrize("classes,p", [(5, 3), (7, 5), (6, 4), (4, 3)])
+def test_the_classes_of_a_batch_are_distinct_where_they_are_shuffled_in_between(classes, p):
+    labels = [label for label in range(classes) for _ in range(4)]
+    sampler = ClassBalancedSampler(labels, labels, p, 2, batches_per_epoch=60, seed=3)
+    drawn = [labels[item.sketch] for item in sampler]
+    for start in range(0, len(drawn), 2 * p):
+        assert len(set(drawn[start : start + 2 * p])) == p
+
+
 def test_order_depends_on_seed_and_epoch_alone():
     first, second = sampler(), sampler()
     torch.manual_seed(1)

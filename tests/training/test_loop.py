@@ -5,18 +5,19 @@ import json
 import pytest
 import torch
 from accelerate import Accelerator
-from running import forget_accelerate, in_two_processes, shapes
+from running import forget_accelerate, in_two_processes, shapes, train
 from safetensors.torch import load_file
-from tiny import assert_same_tensors, caan_model, features, image_processor, processor
+from tiny import assert_same_tensors, batch, caan_model, features, image_processor, processor
 from torch import nn
 
 from caan.data.benchmark import make_benchmark
 from caan.data.pictures import Pictures, load_splits
+from caan.data.text import DescriptionTokens
 from caan.evaluation.evaluate import evaluate
 from caan.evaluation.retrievers import Retriever
 from caan.options import DataOptions, TrainOptions
 from caan.training.batches import build_loader, seed_step
-from caan.training.loop import set_training
+from caan.training.loop import TrainingLoop, set_training
 from caan.training.precision import build_accelerator
 from caan.training.saving import save_model, validate
 from modeling_caan import CAANModel
@@ -41,9 +42,9 @@ def test_every_process_gets_as_many_batches(splits, asked, processes, made):
     options = TrainOptions(classes_per_batch=4, items_per_class=2, batches_per_epoch=asked)
     loader = build_loader(splits["train"], image_processor(), DATA, options, processes)
     assert len(loader) == made and made % processes == 0
-    batch = next(iter(loader))
-    assert batch["pixel_values"].shape == batch["sketch_pixel_values"].shape == (8, 3, 32, 32)
-    assert batch["labels"].unique().numel() == 4
+    first = next(iter(loader))
+    assert first["pixel_values"].shape == first["sketch_pixel_values"].shape == (8, 3, 32, 32)
+    assert first["labels"].unique().numel() == 4
 
 
 def test_a_step_s_random_state_depends_on_seed_batch_and_rank_alone():
@@ -101,8 +102,8 @@ def train_a_little(folder):
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     set_training(model)
     gradients = []
-    for batch in loader:
-        accelerator.backward(model(**batch).loss)
+    for pairs_of_step in loader:
+        accelerator.backward(model(**pairs_of_step).loss)
         gradients.append(sum(p.grad.double().sum().item() for p in model.parameters() if p.grad is not None))
         optimizer.step()
         optimizer.zero_grad()
@@ -142,3 +143,32 @@ def test_slow_bf16_is_told(monkeypatch, recwarn, capability, precision, warns):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     build_accelerator(TrainOptions(mixed_precision=precision, cpu=True))
     assert sum("--mixed_precision no" in str(w.message) for w in recwarn) == warns
+
+
+def test_no_two_batches_of_a_run_have_the_same_random_state(tmp_path, monkeypatch):
+    from caan.training import loop
+
+    seeded, original = [], loop.seed_step
+    monkeypatch.setattr(loop, "seed_step", lambda *arguments: (seeded.append(arguments), original(*arguments)))
+    train(tmp_path, num_epochs=3, batches_per_epoch=2)
+    assert seeded == [(0, number, 0) for number in range(6)]
+
+
+def test_the_text_source_is_made_where_the_model_trains(splits):
+    """On an accelerator it would else stay on the CPU, and the first step would fail."""
+    model = caan_model()
+    tokens = DescriptionTokens(*(batch()[name] for name in ("input_ids", "attention_mask")))
+    moves, move = [], model.to
+    model.to = lambda device: (moves.append(device), move(device))[1]
+    loader = build_loader(splits["train"], image_processor(), DATA, OPTIONS, 1)
+    accelerator = Accelerator(cpu=True)
+    loop = TrainingLoop(accelerator, model, loader, OPTIONS, tokens, 2)
+    assert moves[0] == accelerator.device and loop.text.features[0].device == accelerator.device
+    assert loop.text.tokens.input_ids.device == accelerator.device
+
+
+def test_a_study_and_a_run_share_the_loop():
+    from benchmarks.accuracy import study
+    from caan.training import run
+
+    assert study.TrainingLoop is run.TrainingLoop
