@@ -20,7 +20,7 @@ from tiny import caan_model, image_processor
 from transformers import HfArgumentParser
 from trees import draw_photo, draw_sketch, make_shapes
 
-import dataset_scripts
+import dataset_scripts.core.cli
 from caan.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +74,7 @@ def examples_of(node: ast.stmt) -> str:
 def only_parse(monkeypatch, tmp_path):
     """Programs stop as soon as their command line is accepted; they run in an empty folder with the recipes."""
     accept_options, accept_arguments = HfArgumentParser.parse_args_into_dataclasses, argparse.ArgumentParser.parse_args
+    accept_builder = dataset_scripts.core.cli.parse
 
     def parse_options(parser, *arguments, **options):
         made = accept_options(parser, *arguments, **options)
@@ -87,7 +88,12 @@ def only_parse(monkeypatch, tmp_path):
             return made
         raise Parsed
 
+    def parse_builder(*arguments, **options):
+        accept_builder(*arguments, **options)
+        raise Parsed
+
     monkeypatch.setattr(HfArgumentParser, "parse_args_into_dataclasses", parse_options)
+    monkeypatch.setattr(dataset_scripts.core.cli, "parse", parse_builder)
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_arguments)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
