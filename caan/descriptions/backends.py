@@ -24,11 +24,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: `complete` is False at the token limit; `error` is set where no answer could be had."""
+    """What came back: `complete` is False at the token limit; `error` is set where no answer could be had.
+
+    `reached` is False where the error is the service's silence and not its refusal of this question.
+    """
 
     text: str = ""
     complete: bool = True
     error: str | None = None
+    reached: bool = True
 
 
 class Backend(Protocol):

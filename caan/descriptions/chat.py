@@ -24,7 +24,7 @@ from .prompts import Generation
 NO_KEY = "no-key"  # local servers ignore it
 RETRIED_STATUS = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 REFUSED_FOR_ALL = {401, 402, 403, 404, 405}  # key, payment, model or address: no other question fares better
-MAX_UNANSWERED = 4  # questions in a row without an answer, each after all its retries: the service is down
+MAX_UNANSWERED = 4  # different questions in a row without an answer, each after all its retries: the service is down
 # What a reply raises that is no JSON, or JSON of another form than a chat completion.
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError, IndexError)
 
@@ -65,7 +65,7 @@ class ChatBackend:
         self.retries, self.backoff, self.max_delay = retries, backoff, max_delay
         self._secret, self._through_hub = api_key, base_url is None
         self._stop = threading.Event()
-        self._unanswered = 0
+        self._unanswered: set[str] = set()
         if base_url:
             _refuse_secret_in_url(base_url)
             self._client = InferenceClient(base_url=base_url, api_key=api_key or NO_KEY, timeout=timeout)
@@ -80,9 +80,9 @@ class ChatBackend:
             try:
                 for future in as_completed(futures):
                     answer = future.result()
-                    self._unanswered = self._unanswered + 1 if answer.error else 0
+                    self._unanswered = set() if answer.reached else {*self._unanswered, requests[futures[future]].question}
                     yield futures[future], answer
-                    if self._unanswered >= MAX_UNANSWERED:
+                    if len(self._unanswered) >= MAX_UNANSWERED:
                         raise BackendError(f"{MAX_UNANSWERED} questions in a row had {answer.error}")
             finally:
                 self._stop.set()  # wakes the requests that wait for a retry
@@ -107,7 +107,7 @@ class ChatBackend:
                 reason = f"broken answer ({self._redact(repr(error))})"
             if attempt < self.retries and self._stop.wait(self._delay(attempt, wait)):
                 break
-        return Answer(error=f"no answer after {attempt + 1} requests: {reason}")
+        return Answer(error=f"no answer after {attempt + 1} requests: {reason}", reached=False)
 
     def _send(self, request: Request, generation: Generation) -> Answer:
         system = [{"role": "system", "content": request.system}] if request.system else []

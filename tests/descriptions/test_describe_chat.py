@@ -103,6 +103,15 @@ def test_a_question_without_an_answer_is_reported_and_the_rest_kept(server, tmp_
     assert (asked.count(parts), asked.count(outline)) == (4, 2)  # 2 tries with one retry each; a 400 is not sent again
 
 
+def test_questions_that_the_service_cannot_answer_are_not_taken_for_its_end(server, tmp_path):
+    """Two questions and three tries are six answers missing in a row, but of two questions alone."""
+    prompts = load_prompt_set("interrogative")
+    stuck = [prompts.question(prompt, "owl") for prompt in ("parts", "outline")]
+    server.replies |= {question: [(500, {}, b"")] * 99 for question in stuck}
+    report = describe(["owl"], prompts, chat(server, retries=0), tmp_path / "out.jsonl", tries=3)
+    assert (report.written, sorted(failure.prompt for failure in report.failures)) == (3, ["outline", "parts"])
+
+
 def test_a_service_that_is_down_stops_the_run_and_keeps_the_lines(server, tmp_path):
     prompts, path = load_prompt_set("interrogative"), tmp_path / "out.jsonl"
     for name in ("swan", "duck"):
