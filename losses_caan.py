@@ -2,8 +2,8 @@
 terms.
 
 The paper gives the names L_tri and L_rn and their roles; margins, mining, targets and the contrastive terms are ours and config
-fields. All run in float32, on features of any floating type and under any autocast: a temperature of 0.07 makes an error of 0.06
-in a bfloat16 cosine one of almost 1 in a logit.
+fields. All run in float32, whatever the features' type and the autocast: divided by a temperature of 0.07, an error of 0.06 in
+a bfloat16 cosine is almost 1 in a logit.
 """
 
 from collections.abc import Callable

@@ -30,7 +30,7 @@ def make_parser(options: type, prog: str, description: str, examples: str):
     """A parser of a dataclass of options; `--help` shows `description` and, at its end, `examples`."""
     from caan.parsing import OptionParser
 
-    return OptionParser(options, prog=prog, description=description, epilog=examples)
+    return OptionParser((options,), prog=prog, description=description, epilog=examples)
 
 
 def parse_options(options: type[Options], argv: list[str], prog: str, description: str, examples: str) -> Options:

@@ -14,7 +14,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from transformers import HfArgumentParser
@@ -59,6 +59,11 @@ class OptionParser(HfArgumentParser):
         field.metadata = metadata if allowed is None else {**metadata, "help": f"{metadata['help']} [{allowed}]"}  # type: ignore
         HfArgumentParser._parse_dataclass_field(parser, field)
 
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with usage and message, exit status 2."""
+        super().error(message)
+        raise AssertionError("argparse has ended the program")
+
     def parse_known(self, argv: list[str]) -> argparse.Namespace:
         """The parsed arguments; an unknown one ends the program with a message that names the nearest option."""
         values, unknown = self.parse_known_args(argv)
@@ -97,7 +102,7 @@ def parse_options(*classes: type, argv: list[str] | None = None, prog: str | Non
     return parser.fill(argv)[:-1]
 
 
-def take_dotted(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[list[str], list[tuple[list[str], Any]]]:
+def take_dotted(parser: OptionParser, argv: list[str]) -> tuple[list[str], list[tuple[list[str], Any]]]:
     """Splits `--model_config.a.b 3` off a command line: the rest, and (["a", "b"], 3) for each, read as YAML."""
     rest, changes, arguments = [], [], iter(argv)
     for argument in arguments:
@@ -107,7 +112,7 @@ def take_dotted(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[list[
             rest.append(argument)
             continue
         if not equals:
-            value = next(arguments, None)
+            value = next(arguments, "")
         if not value or not all(path.split(".")):
             parser.error(f"{name} needs a value, as in {name} 128")
         changes.append((path.split("."), yaml.load(value, RecipeLoader)))
@@ -141,7 +146,8 @@ def read_recipe(name: str, classes: tuple) -> dict:
     parser = OptionParser(classes, prog=name, usage="%(prog)s [recipe.yaml] [--option value ...]")
     path = find_recipe(name)
     if path is None:
-        parser.error(f"no such recipe; those that come along are {', '.join(sorted(p.stem for p in RECIPES.glob('*.yaml')))}")
+        known = ", ".join(sorted(shipped.stem for shipped in RECIPES.glob("*.yaml")))
+        parser.error(f"no such recipe; those that come along are {known}")
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), RecipeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -59,7 +59,9 @@ class WatchedLoader(Loader):
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__loader__ = module.__spec__.loader = self.loader  # from here on the module is as if nobody had watched
+        module.__loader__ = self.loader
+        assert module.__spec__ is not None
+        module.__spec__.loader = self.loader  # from here on the module is as if nobody had watched
         self.hook.depth += 1
         try:
             self.loader.exec_module(module)

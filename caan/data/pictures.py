@@ -78,7 +78,7 @@ class Pictures(Sequence):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, row: int):
+    def __getitem__(self, row):
         if not -len(self) <= row < len(self):
             raise IndexError(row)
         cell = self.rows[row]["image"]
@@ -86,5 +86,5 @@ class Pictures(Sequence):
             image = open_image(cell["bytes"] if cell["bytes"] is not None else cell["path"])
         except ValueError as error:
             raise ValueError(f"{self.files[row]}: {error} {CURE}") from error
-        image.filename = self.files[row]
+        image.filename = self.files[row]  # type: ignore[attr-defined]
         return image

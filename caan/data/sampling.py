@@ -72,7 +72,8 @@ class Deck:
     """Cards drawn in shuffled order, shuffled anew when all are out: no card is drawn twice before every other was once."""
 
     def __init__(self, cards: Sequence[int], generator: torch.Generator):
-        self.cards, self.generator, self.left = list(cards), generator, []
+        self.cards, self.generator = list(cards), generator
+        self.left: list[int] = []
 
     def _shuffled(self, cards: list[int]) -> list[int]:
         return [cards[i] for i in torch.randperm(len(cards), generator=self.generator).tolist()]

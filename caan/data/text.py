@@ -33,8 +33,8 @@ def collect_descriptions(
     """
     table: dict[int, list[str]] = {}
     for label, sentences in zip(labels, descriptions):
-        sentences = sentences if own is None else own.get(names[label])
-        table.setdefault(label, [s for s in sentences or () if s.strip()])
+        given = sentences if own is None else own.get(names[label], ())
+        table.setdefault(label, [s for s in given if s.strip()])
     missing = [names[label] for label in sorted(table) if not table[label]]
     if missing:
         raise ValueError(

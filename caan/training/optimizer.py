@@ -58,7 +58,7 @@ def build_optimizer(model: CAANModel, options: TrainOptions) -> torch.optim.Adam
     lies near the input is the most general part of a pretrained encoder.
     """
     vision_rate = options.vision_learning_rate or options.learning_rate
-    rates = {}
+    rates: dict[nn.Parameter, float] = {}
     for tower in model.vision_towers():
         depths = parameter_depths(tower.encoder)
         top = max(depths.values())

@@ -9,8 +9,10 @@ from caan.training.checkpoints import latest_checkpoint, read_state
 
 LOCK_FILE = "checkpoints/.lock"
 # What a run writes into its folder; files of other names are left alone.
-OWN_PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json", "preprocessor_config.json", "processor_config.json")
-OWN_PATTERNS += ("tokenizer*.json", "README.md", FACTS_FILE, "*_caan.py")
+OWN_PATTERNS = (
+    *("config.json", "*.safetensors", "*.safetensors.index.json", "preprocessor_config.json", "processor_config.json"),
+    *("tokenizer*.json", "README.md", FACTS_FILE, "*_caan.py"),
+)
 
 
 def lock_folder(output: Path) -> FileLock:

@@ -2,7 +2,9 @@
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -24,7 +26,7 @@ def fastest_precision(cpu: bool = False) -> str:
 
 def cpu_has_bf16() -> bool:
     """Whether the CPU has instructions of its own for bf16 products. With AVX512_BF16 a step was seen to take half the time."""
-    read = getattr(torch.cpu, "get_capabilities", dict)  # older versions of PyTorch do not tell
+    read: Callable[[], dict] = getattr(torch.cpu, "get_capabilities", dict)  # older versions of PyTorch do not tell
     return any(read().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
@@ -56,7 +58,7 @@ def honour_launch(options: TrainOptions, device_type: str) -> TrainOptions:
         raise ValueError(
             f"accelerate launch says gradient_accumulation_steps {asked}, the options say {steps}: leave one of them out."
         )
-    return replace(options, mixed_precision=precision, gradient_accumulation_steps=max(steps, asked))
+    return replace(options, mixed_precision=cast(Any, precision), gradient_accumulation_steps=max(steps, asked))
 
 
 def build_accelerator(options: TrainOptions) -> Accelerator:

@@ -21,7 +21,7 @@ def open_push(options: TrainPushOptions, checkpoints: Path, accelerator) -> Back
         return None
     for old in checkpoints.glob("push_*"):
         shutil.rmtree(old)
-    return BackgroundPush(options.hub_model_id, options)
+    return BackgroundPush(str(options.hub_model_id), options)
 
 
 def push_progress(push: BackgroundPush | None, model, processor, folder: Path, facts, state: TrainerState, accelerator, full):

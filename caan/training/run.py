@@ -11,6 +11,7 @@ import uuid
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from accelerate.utils import broadcast_object_list, set_seed
 from tqdm.auto import tqdm
@@ -70,7 +71,8 @@ class TrainingRun:
 
     def in_main_process(self, function):
         """What `function` gives in the main process, None in the others; its error ends all of them."""
-        result, problem = None, [None]
+        result = None
+        problem: list[Exception | None] = [None]
         if self.accelerator.is_main_process:
             try:
                 result = function()
@@ -109,7 +111,7 @@ class TrainingRun:
         """Model, processor and loop."""
         sentences = [sentence for sentences in self.descriptions.values() for sentence in sentences]
         model, processor = build_model(self.model_options, sentences)
-        image_processor = getattr(processor, "image_processor", processor)
+        image_processor: Any = getattr(processor, "image_processor", processor)
         self.model_options.image_size = image_processor.size["height"]  # a model that is trained on has its own, and its shade
         self.model_options.sketch_shade = image_processor.sketch_shade
         model.to(self.accelerator.device)
@@ -156,11 +158,10 @@ class TrainingRun:
             self.accelerator.print(
                 f"resuming at step {state.step} from {folder}" if folder else "no checkpoint yet: starting anew"
             )
-        self.facts = None
+        self.facts: dict = {}
         if self.accelerator.is_main_process:
-            families = self.model_options, self.data_options, self.options, self.hub_options
-            self.facts = training_facts(self.train_split, *families, self.accelerator, self.tokens is not None)
-            self.facts |= {"run": state.run, "history": state.history}
+            told = *families, self.hub_options, self.accelerator, self.tokens is not None
+            self.facts = training_facts(self.train_split, *told) | {"run": state.run, "history": state.history}
             write_facts(self.output, self.facts, state, finished=False)  # from now on the folder is this run's
 
     def fetch_best(self, source: Path) -> None:
@@ -241,6 +242,7 @@ class TrainingRun:
 
     def validate(self, model) -> float:
         """mAP@all on the seen hold-out."""
+        assert self.benchmark is not None
         return validate(model, self.image_processor, self.benchmark, self.options, self.data_options, self.accelerator)
 
     def finish(self) -> None:

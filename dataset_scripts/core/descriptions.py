@@ -48,6 +48,6 @@ def benchmark_descriptions(benchmark: str) -> dict[str, list[str]]:
         KeyError: no such benchmark.
     """
     folder = resources.files("dataset_scripts") / "descriptions"
-    concepts = json.loads(read_text(folder / "concepts.json"))[benchmark]
+    concepts = json.loads(read_text(Path(str(folder / "concepts.json"))))[benchmark]
     texts = read_descriptions(str(folder / "benchmarks.jsonl"))
     return {label: texts[concept] for label, concept in concepts.items()}

@@ -34,5 +34,5 @@ def is_blank(image: Image.Image) -> bool:
         return False
     if list(bands) not in (["P"], ["P", "A"]) and len(bands) < 3:  # a tone, of any depth
         return True
-    *colour, alpha = image.crop((0, 0, 1, 1)).convert("RGBA").getpixel((0, 0))
+    *colour, alpha = image.crop((0, 0, 1, 1)).convert("RGBA").tobytes()
     return alpha == 0 or max(colour) - min(colour) <= TINT
