@@ -48,9 +48,9 @@ def require_own(output: Path, checkpoint: Path | None) -> None:
             f"--output_dir, or remove {latest.parent}."
         )
     found = sorted(path.name for pattern in OWN_PATTERNS for path in output.glob(pattern))
-    if not found:
-        return
     facts, run = read_facts(output) or {}, checkpoint and read_state(checkpoint).run
+    if not found or found == [FACTS_FILE] and facts.get("finished") is False:  # stopped before its first checkpoint
+        return
     if checkpoint is None or facts.get("run") != run:
         raise ValueError(
             f"{output} holds files that are not of this run ({', '.join(found[:4])}{' ...' if len(found) > 4 else ''}), and "

@@ -7,6 +7,7 @@
 """
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,7 @@ def shape_options(root: Path, output: Path, **options) -> list[str]:
         "classes_per_batch": 4,
         "items_per_class": 2,
         "learning_rate": 0.003,
-        "cpu": True,
+        "cpu": os.environ.get("TEST_DEVICE", "cpu") == "cpu",
         "output_dir": output,
         **options,
     }

@@ -60,6 +60,18 @@ def test_a_foreign_model_beside_checkpoints_is_not_written_over(tmp_path):
     assert f"error: {folder} holds files that are not of this run" in error and contents(folder) == before
 
 
+def test_a_run_that_was_stopped_before_its_first_checkpoint_is_no_obstacle(tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("caan.training.loop.seed_step", stop)
+        run_to_error("train.py", shape_options(shapes(), tmp_path))
+    assert (tmp_path / "training.json").exists() and not list((tmp_path / "checkpoints").glob("step_*"))
+    run_training(shape_options(shapes(), tmp_path, num_epochs=1, batches_per_epoch=1, resume_from_checkpoint="latest"))
+    assert (tmp_path / "config.json").exists()
+
+
 def test_files_that_a_run_does_not_write_stay(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "figures").mkdir()
