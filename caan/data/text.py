@@ -33,7 +33,7 @@ def collect_descriptions(
     """
     table: dict[int, list[str]] = {}
     for label, sentences in zip(labels, descriptions):
-        given = sentences if own is None else own.get(names[label], ())
+        given = (sentences if own is None else own.get(names[label])) or ()
         table.setdefault(label, [s for s in given if s.strip()])
     missing = [names[label] for label in sorted(table) if not table[label]]
     if missing:

@@ -10,7 +10,8 @@ from running import shapes
 from tiny import assert_same_tensors, batch, caan_model, image_processor
 
 from caan.data.pictures import Pictures, load_splits
-from caan.export.graphs import ExportedModel, export_graphs
+from caan.export.graphs import export_graphs
+from caan.export.runtime import ExportedModel
 from caan.options import DataOptions
 from caan.training.whitening import FLOOR, class_deviations, fit_whitening, spread, whitening_matrix
 from modeling_caan import CAANModel, Whitening
@@ -129,13 +130,14 @@ def test_losses_do_not_see_it(fitted):
     assert losses[0] == losses[1]
 
 
-def test_a_shared_tower_is_exported_once_a_modality(tmp_path, train_split):
+def test_a_shared_tower_is_exported_once_with_an_output_a_modality(tmp_path, train_split):
     model = caan_model(whitening=0.5, share_vision_encoder=True, use_text=False).eval()
     fit_whitening(model, image_processor(), train_split, progress=False)
-    files = export_graphs(model, (32, 32), tmp_path, "torch")
-    assert files == {"sketch": "sketch.pt2", "photo": "photo.pt2"}
+    files, outputs = export_graphs(model, (32, 32), tmp_path, "torch")
+    assert files == dict.fromkeys(("sketch", "photo"), "sketch_photo.pt2")
     pixels = batch()["pixel_values"]
-    assert torch.allclose(both_features(ExportedModel(files, tmp_path), pixels), both_features(model, pixels), atol=1e-5)
+    exported = ExportedModel(files, tmp_path, outputs)
+    assert torch.allclose(both_features(exported, pixels), both_features(model, pixels), atol=1e-5)
 
 
 def test_spread_takes_all_or_evenly(train_split):
