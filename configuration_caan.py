@@ -22,6 +22,7 @@ POSITIVE = (
 PIPELINES = {"sketch-retrieval": {"impl": "pipeline_caan.SketchRetrievalPipeline", "pt": ["AutoModel"]}}
 # Installed modules register themselves. Code from the Hub must not: it would serve other repositories and revisions too.
 INSTALLED = not __package__
+TEXT_MODULES = ("text_encoder", "text_projection", "sketch_alignment", "image_alignment")  # that retrieval never uses
 
 
 def build_config(config: dict | PreTrainedConfig | None, default_type: str) -> PreTrainedConfig:

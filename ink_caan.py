@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 SIDE = 128  # pixels; silhouettes are found at this size, whatever the sketch's is
+MAX_SIDE = 6000  # pixels of the padded square; what would be larger is reduced before it is padded, so that memory is bounded
 GAP = 5  # pixels of SIDE: a break in the outline of up to twice this is closed
 
 
@@ -19,6 +20,9 @@ def crop_to_ink(image: Image.Image, threshold: float, padding: float) -> Image.I
         threshold: a pixel is ink where its distance from the ground is above this share of the full range. The ground is
             white, or black where most of the border is dark (then the sketch is inverted first).
         padding: margin kept around the ink, as a share of its longer side.
+
+    Returns:
+        The square, as large as the ink and its margin, at most `MAX_SIDE`.
 
     Raises:
         ValueError: there is no ink.
@@ -34,8 +38,11 @@ def crop_to_ink(image: Image.Image, threshold: float, padding: float) -> Image.I
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     side = max(bottom - top, right - left)
     side = int(side + 2 * round(padding * side))
-    square = Image.new("RGB", (side, side), "white")
     cropped = image.crop((int(left), int(top), int(right), int(bottom)))
+    if side > MAX_SIDE:
+        width, height = (max(1, round(length * MAX_SIDE / side)) for length in cropped.size)
+        cropped, side = cropped.resize((width, height), Image.Resampling.BOX), MAX_SIDE
+    square = Image.new("RGB", (side, side), "white")
     square.paste(cropped, ((side - cropped.width) // 2, (side - cropped.height) // 2))
     return square
 

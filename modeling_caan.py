@@ -22,17 +22,16 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils.generic import ModelOutput, can_return_tuple
 
 try:  # as a module of the Hub repository
-    from .configuration_caan import INSTALLED, CAANConfig
+    from .configuration_caan import INSTALLED, TEXT_MODULES, CAANConfig
     from .losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
     from .pipeline_caan import SketchRetrievalPipeline  # not used here: what is imported travels with the weights
 except ImportError:
     if __package__:
         raise
-    from configuration_caan import INSTALLED, CAANConfig  # as installed modules
+    from configuration_caan import INSTALLED, TEXT_MODULES, CAANConfig  # as installed modules
     from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
     from pipeline_caan import SketchRetrievalPipeline
 
-TEXT_MODULES = ("text_encoder", "text_projection", "sketch_alignment", "image_alignment")
 CLASS_TOKEN_NAMES = ("cls_token", "class_embedding", "class_token")
 KINDS = {  # what an encoder reads, and which ones do
     "vision": ("pixel_values", "a ViT-like or CNN config (ViTConfig, CLIPVisionConfig, ...) or, for timm, TimmWrapperConfig"),

@@ -5,8 +5,10 @@ pipe("sketch.png", gallery=gallery, top_k=5)              # [{"image": "photos/a
 pipe(["a.png", "b.png"], gallery="photos.safetensors")    # a list of sketches gives a list of such lists
 """
 
+import hashlib
 import json
 import os
+import types
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -25,33 +27,87 @@ from transformers import AutoModel, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 try:  # as a module of the Hub repository
-    from .configuration_caan import INSTALLED, PIPELINES
+    from .configuration_caan import INSTALLED, PIPELINES, TEXT_MODULES
+    from .processing_caan import as_batch
 except ImportError:
     if __package__:
         raise
-    from configuration_caan import INSTALLED, PIPELINES  # as an installed module
+    from configuration_caan import INSTALLED, PIPELINES, TEXT_MODULES  # as an installed module
+    from processing_caan import as_batch
 
 GALLERY_SUFFIX = ".safetensors"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+# Formats that Pillow only recognises, or hands to a program or package that a picture's reader may not have.
+UNREADABLE_FORMATS = {"BUFR", "EPS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG", "WMF"}
+SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
+NAMES_SHOWN = 5  # of the files that are left out, in one warning
+# What of an image processor changes the features of photos.
+PHOTO_SETTINGS = ("size", "resample", "do_resize", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
 PLURALS = {"sketch": "sketches", "photo": "photos"}
 ON_ERROR = ("raise", "skip")
 REASONS_SHOWN = 20  # of the skipped pictures in one warning
 
 
-def list_images(folder) -> list[str]:
-    """Paths of the pictures in `folder` and its subfolders, told by `IMAGE_SUFFIXES`, sorted; hidden ones are left out.
+def image_suffixes() -> tuple[str, ...]:
+    """Lower-case suffixes, with the dot, of the pictures that Pillow reads; a plugin that was registered adds its own."""
+    Image.init()
+    suffixes = Image.registered_extensions().items()
+    return tuple(sorted(s for s, name in suffixes if name in Image.OPEN and name not in UNREADABLE_FORMATS))
+
+
+def list_images(folder: str | os.PathLike) -> list[str]:
+    """Paths of the pictures in `folder` and its subfolders, told by their suffix, sorted by folder and name.
+
+    Links to folders are followed, each folder once. Hidden files and folders and those of operating systems are left out; one
+    warning counts and names what else is.
 
     Raises ValueError where the folder does not exist or holds no picture.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"No such folder of pictures: {folder}")
-    found = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
-    shown = sorted(path for path in found if not any(part.startswith(".") for part in path.parts))
-    files = [str(folder / path) for path in shown if (folder / path).is_file()]
-    if not files:
-        raise ValueError(f"There is no picture in {folder} or its subfolders; known are {', '.join(IMAGE_SUFFIXES)}.")
-    return files
+    root = Path(folder)
+    if not root.is_dir():
+        raise ValueError(f"No such folder of pictures: {root}")
+    suffixes, found, ignored, waiting, seen = image_suffixes(), [], [], [root], {os.path.realpath(root)}
+    while waiting:
+        inner, others, problems = read_folder(waiting.pop(), seen)
+        waiting += inner
+        pictures = [path for path in others if path.suffix.lower() in suffixes]
+        found += pictures
+        ignored += problems + [show_path(path, root) for path in others if path.suffix.lower() not in suffixes]
+    if ignored:
+        names = ", ".join(sorted(ignored)[:NAMES_SHOWN]) + (", ..." if len(ignored) > NAMES_SHOWN else "")
+        warnings.warn(f"{root}: {len(ignored)} entries that are no readable pictures are ignored: {names}", stacklevel=2)
+    if not found:
+        raise ValueError(f"There is no picture in {root} or its subfolders; known are {', '.join(suffixes)}.")
+    return [str(path) for path in sorted(found, key=lambda path: path.relative_to(root))]
+
+
+def read_folder(folder: Path, seen: set[str]) -> tuple[list[Path], list[Path], list[str]]:
+    """Sub-folders that were not seen before (they are from now on), files, and what cannot be read, in words."""
+    folders, files, problems = [], [], []
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        return [], [], [f"{show_path(folder, folder.parent)} ({error.strerror})"]
+    for entry in entries:
+        path = folder / entry.name
+        if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FOLDERS:
+            continue
+        try:
+            if entry.is_dir():
+                real = os.path.realpath(path)
+                folders += [] if real in seen else [path]
+                seen.add(real)
+            elif entry.is_file():
+                files.append(path)
+            else:
+                problems.append(f"{show_path(path, folder)} ({'broken link' if entry.is_symlink() else 'no file'})")
+        except OSError as error:  # a link that leads back to itself
+            problems.append(f"{show_path(path, folder)} ({error.strerror})")
+    return folders, files, problems
+
+
+def show_path(path: Path, root: Path) -> str:
+    """A path below `root` as it can be printed, whatever bytes its name has."""
+    return os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
 
 
 class ProcessedImages(Dataset):
@@ -124,12 +180,14 @@ def embed_images(
     loader = DataLoader(pictures, batch_size=batch_size, num_workers=num_workers)
     if accelerator is not None:
         loader = accelerator.prepare_data_loader(loader, device_placement=True)
+        accelerator._dataloaders.pop()  # of this call alone: Accelerate would keep it, and its state in every checkpoint
     placed = (weight.device for weight in model.parameters() if weight.device.type != "meta")  # offloaded weights are on meta
     device = next(placed, torch.device("cpu"))
     was_training = model.training
     model.eval()
     show = progress and (accelerator is None or accelerator.is_main_process)
-    features, reasons = [], {}
+    features: list[torch.Tensor] = []
+    reasons: dict[str, None] = {}
     with accelerator.autocast() if accelerator is not None else nullcontext():
         for pixels, errors in tqdm(loader, desc=f"encoding {PLURALS[modality]}", disable=not show, leave=False):
             batch = features_of(pixels.to(device)).float()
@@ -151,21 +209,23 @@ class Gallery:
         features: (count, hidden_size), made float32 unit vectors on the CPU.
         images: a path, PIL image or whatever names each row; by default its index.
         skipped: pictures that `encode_gallery` could not read and left out.
+        model: what made the features (`model_identity`); None = not known, and then any model of the width may search.
 
     Raises ValueError for an empty gallery, features that are no matrix or not finite, or another number of names.
     """
 
     features: torch.Tensor
-    images: Sequence | None = None
+    images: Sequence = ()
     skipped: Sequence = ()
+    model: dict | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         features = torch.as_tensor(self.features).detach().float().cpu()
         if features.ndim != 2 or 0 in features.shape:
             raise ValueError(f"Gallery features must be (count, hidden_size) and not empty, got {tuple(features.shape)}.")
         if bad := (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
             raise ValueError(f"Gallery features hold NaN or infinity in {len(bad)} rows, first in row {bad[0]}.")
-        self.images = range(len(features)) if self.images is None else self.images
+        self.images = range(len(features)) if self.images is None or not len(self.images) else self.images
         if len(self.images) != len(features):
             raise ValueError(f"There are {len(self.images)} gallery images for {len(features)} rows of features.")
         self.features = F.normalize(features, dim=-1)
@@ -178,19 +238,58 @@ class Gallery:
         if not os.fspath(path).endswith(GALLERY_SUFFIX):
             raise ValueError(f"A gallery's file ends in {GALLERY_SUFFIX}, got {path}.")
         files = [os.fspath(image) for image in self.images if isinstance(image, (str, os.PathLike))]
-        metadata = {"images": json.dumps(files)} if len(files) == len(self.images) else None
-        save_file({"features": self.features.contiguous()}, path, metadata=metadata)
+        metadata = {"images": json.dumps(files)} if len(files) == len(self.images) else {}
+        metadata |= {"model": json.dumps(self.model)} if self.model else {}
+        save_file({"features": self.features.contiguous()}, path, metadata=metadata or None)
 
     @classmethod
     def load(cls, path) -> "Gallery":
-        """The gallery of a file that `save` wrote, or of any .safetensors file with a tensor `features`."""
+        """The gallery of a file that `save` wrote, or of any .safetensors file with a tensor `features`.
+
+        A file that does not say which model made it gives a warning.
+        """
         if not os.path.isfile(path):
             raise ValueError(f"No such gallery file: {path}")
         with safe_open(path, "pt") as file:
             if "features" not in file.keys():  # noqa: SIM118, a safe_open is no mapping
                 raise ValueError(f"{path} holds no tensor `features`; it holds {', '.join(file.keys()) or 'none'}.")
             features, metadata = file.get_tensor("features"), file.metadata() or {}
-        return cls(features, json.loads(metadata["images"]) if "images" in metadata else None)
+        if "model" not in metadata:
+            warnings.warn(
+                f"{path} does not say which model made its features: take care to search with the same.", stacklevel=2
+            )
+        images, model = (json.loads(metadata[name]) if name in metadata else None for name in ("images", "model"))
+        return cls(features, images or (), model=model)
+
+
+def model_identity(model, image_processor) -> dict | None:
+    """What decides the features of photos: `name`, `revision`, `weights` (a fingerprint) and `photos` (processor settings).
+
+    Of a folder on this machine the name alone is kept. None where weights are not in memory (offloaded), so that they cannot be
+    told from others.
+    """
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if name.split(".")[0] not in TEXT_MODULES}
+    if any(tensor.device.type == "meta" for tensor in tensors.values()):
+        return None
+    name = getattr(model, "name_or_path", "")
+    settings = {name: getattr(image_processor, name, None) for name in PHOTO_SETTINGS}
+    return {
+        "name": os.path.basename(os.path.abspath(name)) if os.path.exists(name) else name,
+        "revision": getattr(model.config, "_commit_hash", None),
+        "weights": fingerprint(tensors),
+        "photos": json.loads(json.dumps(settings, default=lambda value: dict(value) if hasattr(value, "keys") else str(value))),
+    }
+
+
+def fingerprint(tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of tensors by name, rounded to bfloat16: loaded in float32 or in bfloat16, a model has the same."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        value = tensor.detach().cpu()
+        value = value.bfloat16() if value.is_floating_point() else value
+        digest.update(f"{name} {tuple(value.shape)}\n".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 class SketchRetrievalPipeline(Pipeline):
@@ -209,8 +308,8 @@ class SketchRetrievalPipeline(Pipeline):
         """What each sketch finds.
 
         Args:
-            sketches: a path, URL or PIL image; a list of them, encoded in batches with progress; or a generator or `Dataset`
-                of them, answered one by one.
+            sketches: a path, URL, PIL image, array, file or bytes; several of them (a list, a column of a data set, an array
+                of them), encoded in batches with progress; or a generator or `Dataset`, answered one by one.
             gallery: a `Gallery` or its .safetensors file; features (count, hidden_size); or pictures to encode now: a folder
                 or a list of paths, URLs and PIL images.
             top_k: results a sketch, at most the whole gallery.
@@ -225,8 +324,11 @@ class SketchRetrievalPipeline(Pipeline):
         """
         if gallery is not None:
             options["gallery"] = gallery
-        if not isinstance(sketches, (list, tuple)):
+        if isinstance(sketches, (types.GeneratorType, Dataset)) or hasattr(sketches, "column_names"):
             return super().__call__(sketches, **options)
+        sketches, alone = as_batch(sketches)
+        if alone:
+            return super().__call__(sketches[0], **options)
         loading = {name: options.pop(name, None) for name in ("batch_size", "num_workers")}
         ranking = {**self._postprocess_params, **self._sanitize_parameters(**options)[2]}
         features = self._embed(sketches, "sketch", **loading)
@@ -250,7 +352,14 @@ class SketchRetrievalPipeline(Pipeline):
         if not readable.any():
             raise ValueError(f"None of the {len(images)} pictures of the gallery can be read.")
         kept, skipped = ([image for image, ok in zip(images, readable) if ok == wanted] for wanted in (True, False))
-        return Gallery(features[readable], kept, skipped)
+        return Gallery(features[readable], kept, skipped, self.identity())
+
+    def identity(self) -> dict | None:
+        """`model_identity` of the pipeline's model; worked out anew where a weight has changed since."""
+        versions = tuple((value.data_ptr(), value._version) for value in self.model.state_dict().values())
+        if getattr(self, "_identity", (None,))[0] != versions:
+            self._identity = versions, model_identity(self.model, self.image_processor)
+        return self._identity[1]
 
     def _embed(self, images, modality: str, **options) -> torch.Tensor:
         options["batch_size"] = options.get("batch_size") or self._batch_size or 64
@@ -265,13 +374,25 @@ class SketchRetrievalPipeline(Pipeline):
         return {}, {}, {name: value for name, value in options.items() if value is not None}
 
     def _as_gallery(self, gallery) -> Gallery:
-        if isinstance(gallery, Gallery):
-            return gallery
         if isinstance(gallery, (str, os.PathLike)) and os.fspath(gallery).endswith(GALLERY_SUFFIX):
-            return Gallery.load(gallery)
+            gallery = Gallery.load(gallery)
+        if isinstance(gallery, Gallery):
+            self._require_own(gallery)
+            return gallery
         if isinstance(gallery, (torch.Tensor, np.ndarray)):
             return Gallery(gallery)
         return self.encode_gallery(gallery)
+
+    def _require_own(self, gallery: Gallery) -> None:
+        """Raises ValueError where another model, or this one with other settings for photos, made a gallery's features."""
+        own = self.identity() if gallery.model else None
+        for part, what in (("weights", "another model"), ("photos", "other settings of the image processor")):
+            if own and gallery.model and own[part] != gallery.model[part]:
+                made = " ".join(filter(None, [gallery.model["name"] or "without a name", gallery.model["revision"]]))
+                raise ValueError(
+                    f"The gallery was made by {what} ({made}): its features do not compare with those of "
+                    f"{own['name'] or 'this one'}. Encode the pictures with this model (encode_gallery)."
+                )
 
     def preprocess(self, sketch):
         return self.image_processor(sketch, modality="sketch", return_tensors="pt")

@@ -6,6 +6,7 @@ field does.
 """
 
 import os
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from urllib.request import Request, urlopen
 
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from transformers import AutoImageProcessor, AutoProcessor, ProcessorMixin
 from transformers.image_processing_backends import PilBackend
-from transformers.image_utils import PILImageResampling, is_valid_image
+from transformers.image_utils import PILImageResampling
 from transformers.processing_utils import ImagesKwargs, ProcessingKwargs
 from transformers.utils import cached_file
 
@@ -27,6 +28,87 @@ except ImportError:
     from ink_caan import crop_to_ink, shade_silhouette
 
 MODALITIES = ("sketch", "photo")
+DEPTHS = (8, 10, 12, 16)  # bits of a sample that are told by the largest one
+HEADER = 2**16  # bytes of a PNG in which its chunks before the picture are looked for
+MAX_SAMPLE_VALUE, BITS_PER_SAMPLE = 281, 258  # tags of TIFF
+CHANNELS = range(1, 5)  # of an array that is a picture
+
+
+ACCEPTED = (
+    "a picture is a path, a URL, a PIL image, an array or tensor, bytes, an open file, a row {bytes, path} of a data set, or "
+    "what gradio's editor gives"
+)
+
+
+def as_batch(images) -> tuple[Sequence, bool]:
+    """One picture or several, told apart in one place: the pictures, and whether it was a single one.
+
+    Several are any sequence or iterable of pictures, and an array (n, h, w) or (n, h, w, c) of them. A sequence stays as it is,
+    so that a lazy one, such as a column of a data set, is read where a picture is needed.
+
+    Raises:
+        ValueError: it is neither; names its type.
+    """
+    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, dict)) or hasattr(images, "read"):
+        return [images], True
+    if hasattr(images, "ndim") and hasattr(images, "shape") and hasattr(images, "dtype") and not hasattr(images, "iloc"):
+        if str(images.dtype) == "object":
+            return list(images), False
+        one = images.ndim == 2 or images.ndim == 3 and (images.shape[-1] in CHANNELS or images.shape[0] in CHANNELS)
+        if not one and images.ndim not in (3, 4):
+            raise ValueError(f"A {type(images).__name__} of shape {tuple(images.shape)} is no picture and no batch of them.")
+        return ([images], True) if one else (list(images), False)
+    if isinstance(images, Sequence):
+        return images, False
+    if isinstance(images, Iterable):
+        return list(images), False
+    raise ValueError(f"{describe(images)} is no picture: {ACCEPTED}.")
+
+
+def describe(value) -> str:
+    """A value by its type, in a few words."""
+    return (
+        "None"
+        if value is None
+        else f"a dict of {', '.join(map(str, value))}"
+        if isinstance(value, dict)
+        else (f"a {type(value).__name__}")
+    )
+
+
+def unpack(source):
+    """A picture in a form that `open_image` or `array_to_image` read; out of rows, editors and files.
+
+    Raises:
+        ValueError: it is no picture; names its type.
+    """
+    if isinstance(source, dict):
+        if "composite" in source:
+            if source["composite"] is None:
+                raise ValueError("the drawing is empty: nothing has been drawn yet.")
+            return unpack(source["composite"])
+        if {"bytes", "path"} & source.keys():
+            inside = source.get("bytes") if source.get("bytes") is not None else source.get("path")
+            if inside is None:
+                raise ValueError("a row with neither bytes nor a path holds no picture.")
+            return inside
+    if isinstance(source, (bytearray, memoryview)):
+        return bytes(source)
+    if hasattr(source, "read") and not isinstance(source, Image.Image):
+        return read_file(source)
+    if isinstance(source, (str, os.PathLike, bytes, Image.Image)) or hasattr(source, "shape") or hasattr(source, "__array__"):
+        return source
+    raise ValueError(f"{describe(source)} is no picture: {ACCEPTED}.")
+
+
+def read_file(file) -> bytes:
+    """The bytes of an open file from its start, where it can go there. Raises ValueError for a file of text."""
+    if hasattr(file, "seek") and (not hasattr(file, "seekable") or file.seekable()):
+        file.seek(0)
+    content = file.read()
+    if not isinstance(content, (bytes, bytearray)):
+        raise ValueError(f"{getattr(file, 'name', 'the file')} is open as text: open it in binary mode, 'rb'.")
+    return bytes(content)
 
 
 def open_image(source) -> Image.Image:
@@ -50,6 +132,8 @@ def open_image(source) -> Image.Image:
                 image = Image.open(BytesIO(response.read()))
         else:
             image = Image.open(name)
+        if (depth := stated_depth(image)) is not None:
+            image.info["depth"] = depth
         image.load()
     except FileNotFoundError as error:
         raise ValueError(f"No such image file: {name}") from error
@@ -66,10 +150,9 @@ def array_to_image(array) -> Image.Image:
         array = array.detach().cpu()
         array = array.float() if array.is_floating_point() else array  # numpy has no bfloat16
     pixels = np.asarray(array)
-    channels = range(1, 5)
-    if pixels.ndim == 3 and pixels.shape[0] in channels and pixels.shape[-1] not in channels:
+    if pixels.ndim == 3 and pixels.shape[0] in CHANNELS and pixels.shape[-1] not in CHANNELS:
         pixels = pixels.transpose(1, 2, 0)
-    if pixels.dtype.kind not in "buif" or pixels.ndim not in (2, 3) or pixels.ndim == 3 and pixels.shape[-1] not in channels:
+    if pixels.dtype.kind not in "buif" or pixels.ndim not in (2, 3) or pixels.ndim == 3 and pixels.shape[-1] not in CHANNELS:
         raise ValueError(f"a {type(array).__name__} of shape {pixels.shape} and type {pixels.dtype} is no image.")
     if not pixels.size:
         raise ValueError(f"an image of shape {pixels.shape} has no pixels.")
@@ -77,24 +160,50 @@ def array_to_image(array) -> Image.Image:
     return Image.fromarray(pixels.squeeze(-1) if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
 
 
-def to_8_bits(pixels: np.ndarray) -> np.ndarray:
-    """Pixels of any number type as uint8. White is told by the largest value: 1 (floats and booleans), 255, or 65535.
+def to_8_bits(pixels: np.ndarray, bits: int | None = None) -> np.ndarray:
+    """Pixels of any number type as uint8; negative values and those above white are clipped.
 
-    Floats up to 2 still mean white = 1, since resizing overshoots; negative and larger values are clipped.
+    Args:
+        bits: depth that the file states; white is 2^bits - 1. Where it does not say: booleans and floats up to 2 have white 1
+            (resizing overshoots); otherwise white is the largest value of the smallest of 8, 10, 12 and 16 bits that holds
+            the picture: cameras and scanners put 10 or 12 bits into 16, and taken for 16 these would be nearly black.
     """
     if pixels.dtype == np.uint8:
         return pixels
     pixels, fractional = np.nan_to_num(pixels.astype(np.float32)), pixels.dtype.kind in "bf"
     peak = pixels.max(initial=0)
-    white = 1 if fractional and peak <= 2 else 255 if peak <= 255 else 65535
+    if bits is None:
+        bits = next((depth for depth in DEPTHS if peak < 2**depth), DEPTHS[-1])
+    white = 1 if fractional and peak <= 2 else 2**bits - 1
     return (pixels.clip(0, white) * (255 / white)).round().astype(np.uint8)
+
+
+def stated_depth(image: Image.Image) -> int | None:
+    """Bits of a sample that are in use, as the file of a picture of 16 bits says: in PNG's chunk sBIT, in TIFF's MaxSampleValue
+    or BitsPerSample. None where it does not say, and for a picture that is no file any more."""
+    if not image.mode.startswith("I"):
+        return None
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        most, bits = (np.max(tags.get(tag, 0)) for tag in (MAX_SAMPLE_VALUE, BITS_PER_SAMPLE))
+        stated = int(most).bit_length() or int(bits)
+        return stated if 8 < stated < 16 else None
+    file = getattr(image, "fp", None)
+    if image.format != "PNG" or file is None:
+        return None
+    place = file.tell()
+    file.seek(0)
+    header = file.read(HEADER).partition(b"IDAT")[0]
+    file.seek(place)
+    bits = header.partition(b"sBIT")[2][:1]
+    return bits[0] if bits and 0 < bits[0] <= 16 else None
 
 
 def flatten_image(image: Image.Image) -> Image.Image:
     """Any mode to upright 8-bit RGB: EXIF rotation applied, transparency on white, 16-bit and float scaled to 8 bits."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(to_8_bits(np.asarray(image))).convert("RGB")
+        return Image.fromarray(to_8_bits(np.asarray(image), image.info.get("depth"))).convert("RGB")
     if image.mode == "La":  # premultiplied: PIL has no direct way to RGBA
         image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
@@ -143,6 +252,7 @@ class CAANImageProcessor(PilBackend):
         modality = modality or self.modality
         if modality not in MODALITIES:
             raise ValueError(f'modality must be "sketch" or "photo", got {modality!r}.')
+        image = unpack(image)
         readable = isinstance(image, (str, os.PathLike, bytes, Image.Image))
         image = flatten_image(open_image(image) if readable else array_to_image(image))
         if modality == "photo":
@@ -164,9 +274,7 @@ class CAANImageProcessor(PilBackend):
 
     def _prepare_images_structure(self, images, expected_ndims: int = 3):
         """One image or several as a flat list."""
-        if isinstance(images, (str, os.PathLike, bytes)) or is_valid_image(images) and getattr(images, "ndim", 3) <= 3:
-            return [images]
-        return list(images)
+        return list(as_batch(images)[0])
 
     def _prepare_image_like_inputs(self, images, *args, **kwargs):
         prepared = []
@@ -213,4 +321,4 @@ if INSTALLED:
     AutoImageProcessor.register(CAANConfig, image_processor_classes=classes, exist_ok=True)
     AutoProcessor.register(CAANConfig, CAANProcessor, exist_ok=True)
 
-__all__ = ["CAANImageProcessor", "CAANProcessor", "open_image"]
+__all__ = ["CAANImageProcessor", "CAANProcessor", "as_batch", "open_image"]

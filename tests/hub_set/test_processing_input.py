@@ -144,8 +144,14 @@ def test_a_decompression_bomb_is_refused(tmp_path, process, monkeypatch):
         (np.zeros((6, 5, 7)), r"shape \(6, 5, 7\)"),
         (np.zeros((2, 2, 4, 4)), r"shape \(2, 2, 4, 4\)"),
         (np.zeros((0, 4, 3)), r"an image of shape \(0, 4, 3\) has no pixels"),
-        (None, "a NoneType of shape"),
-        ({"path": "x.png"}, "a dict of shape"),
+        (None, "None is no picture: a picture is a path"),
+        ({"path": "x.png"}, "No such image file: x.png"),
+        ({"a": 1, "b": 2}, "a dict of a, b is no picture"),
+        ({"composite": None, "layers": []}, "the drawing is empty: nothing has been drawn yet"),
+        ({"bytes": None, "path": None}, "a row with neither bytes nor a path holds no picture"),
+        (7, "a int is no picture"),
+        ([sketch()], "a list is no picture"),
+        (io.StringIO("x"), "is open as text"),
     ],
 )
 def test_what_is_no_image_is_described(process, image, said):
