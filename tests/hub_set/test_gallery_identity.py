@@ -1,0 +1,113 @@
+"""A gallery knows the model that made it.  python -m pytest tests/hub_set/test_gallery_identity.py"""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny import caan_model, image_processor, photo, processor, sketch
+from transformers import pipeline
+
+from pipeline_caan import Gallery, fingerprint, model_identity
+
+
+def search_with(model, tmp_path, name="model", **settings):
+    """A pipeline of a saved copy of the model."""
+    model.save_pretrained(tmp_path / name)
+    saved = processor()
+    for key, value in settings.items():
+        setattr(saved.image_processor, key, value)
+    saved.save_pretrained(tmp_path / name)
+    return pipeline("sketch-retrieval", model=str(tmp_path / name))
+
+
+PHOTOS = [photo(seed=seed) for seed in range(4)]
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    return search_with(caan_model(), tmp_path)
+
+
+def test_another_model_of_the_same_width_is_refused(pipe, tmp_path):
+    other = search_with(caan_model(seed=1), tmp_path, "other")
+    gallery = pipe.encode_gallery(PHOTOS, progress=False)
+    assert len(pipe(sketch(), gallery=gallery)) == 4
+    with pytest.raises(ValueError, match=r"made by another model \(model\).*Encode the pictures with this model"):
+        other(sketch(), gallery=gallery)
+
+
+def test_a_saved_gallery_keeps_it(pipe, tmp_path):
+    other = search_with(caan_model(seed=1), tmp_path, "other")
+    files = [tmp_path / f"{i}.png" for i in range(4)]
+    for file, picture in zip(files, PHOTOS):
+        picture.save(file)
+    pipe.encode_gallery(files, progress=False).save(tmp_path / "g.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        loaded = Gallery.load(tmp_path / "g.safetensors")
+        assert len(pipe(sketch(), gallery=tmp_path / "g.safetensors")) == 4
+    assert loaded.model == pipe.identity() and str(tmp_path) not in str(loaded.model)
+    with pytest.raises(ValueError, match="another model"):
+        other(sketch(), gallery=tmp_path / "g.safetensors")
+
+
+def test_other_settings_for_photos_are_refused_and_those_for_sketches_are_not(pipe, tmp_path):
+    gallery = pipe.encode_gallery(PHOTOS, progress=False)
+    shading = search_with(caan_model(), tmp_path, "shading", sketch_shade=0.5)
+    assert len(shading(sketch(), gallery=gallery)) == 4
+    larger = search_with(caan_model(), tmp_path, "larger", size={"height": 48, "width": 48})
+    with pytest.raises(ValueError, match="made by other settings of the image processor"):
+        larger(sketch(), gallery=gallery)
+
+
+def test_a_file_that_does_not_say_gives_one_warning_and_is_searched(pipe, tmp_path):
+    features = pipe.encode_gallery(PHOTOS, progress=False).features
+    save_file({"features": features.contiguous()}, tmp_path / "old.safetensors")
+    with pytest.warns(UserWarning, match="old.safetensors does not say which model made its features") as said:
+        assert len(pipe(sketch(), gallery=tmp_path / "old.safetensors")) == 4
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert len(pipe(sketch(), gallery=features)) == 4
+
+
+def test_the_full_and_the_inference_form_and_bf16_are_one_model(tmp_path):
+    model = caan_model()
+    identity = model_identity(model, image_processor())
+    assert model_identity(model.for_inference(), image_processor())["weights"] == identity["weights"]
+    assert model_identity(copy.deepcopy(model).bfloat16(), image_processor())["weights"] == identity["weights"]
+    changed = copy.deepcopy(model)
+    changed.text_projection.weight.data += 1  # no part of retrieval
+    assert model_identity(changed, image_processor())["weights"] == identity["weights"]
+    changed.image_encoder.projection.weight.data[0, 0] += 0.1
+    assert model_identity(changed, image_processor())["weights"] != identity["weights"]
+
+
+def test_a_changed_weight_is_noticed_and_an_unchanged_one_is_not_read_again(pipe, monkeypatch):
+    first = pipe.identity()
+    monkeypatch.setattr("pipeline_caan.fingerprint", lambda tensors: pytest.fail("read again"))
+    assert pipe.identity() is first
+    monkeypatch.undo()
+    gallery = pipe.encode_gallery(PHOTOS, progress=False)
+    with torch.no_grad():
+        pipe.model.image_encoder.projection.weight += 0.5  # as a step of training
+    with pytest.raises(ValueError, match="another model"):
+        pipe(sketch(), gallery=gallery)
+
+
+def test_weights_that_are_not_in_memory_have_no_identity():
+    assert model_identity(caan_model().to("meta"), image_processor()) is None
+
+
+def test_the_fingerprint_depends_on_names_shapes_and_values():
+    values = {"a": torch.arange(6.0), "b": torch.arange(4)}
+    others = (
+        {"a": torch.arange(6.0).view(2, 3), "b": torch.arange(4)},
+        {"c": torch.arange(6.0), "b": torch.arange(4)},
+        {"a": torch.arange(6.0) + 1, "b": torch.arange(4)},
+        {"a": torch.arange(6.0), "b": torch.arange(4).flip(0)},
+    )
+    assert fingerprint(values) == fingerprint(dict(reversed(values.items())))
+    assert len({fingerprint(values), *map(fingerprint, others)}) == 5

@@ -1,0 +1,78 @@
+"""Folders of photos as people have them.  python -m pytest tests/hub_set/test_list_images.py"""
+
+import os
+import warnings
+
+import pytest
+from PIL import Image
+from tiny import photo
+
+from pipeline_caan import image_suffixes, list_images
+
+
+def listed(folder) -> list[str]:
+    """Relative paths; no warning is expected."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        return [os.path.relpath(path, folder) for path in list_images(folder)]
+
+
+@pytest.mark.parametrize(
+    "suffix,kind", [(".jpg", "JPEG"), (".jfif", "JPEG"), (".jpe", "JPEG"), (".tga", "TGA"), (".jp2", "JPEG2000")]
+)
+def test_every_suffix_that_pillow_reads_is_a_picture(tmp_path, suffix, kind):
+    photo().save(tmp_path / f"a{suffix}", kind)
+    photo().save(tmp_path / f"B{suffix.upper()}", kind)
+    assert listed(tmp_path) == [f"B{suffix.upper()}", f"a{suffix}"]
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        image.load()
+
+
+def test_formats_that_need_other_programs_are_none():
+    assert not {".eps", ".ps", ".mpg", ".h5", ".wmf", ".pdf", ".svg"} & set(image_suffixes())
+    assert {".jpg", ".png", ".webp", ".avif", ".mpo"} & set(image_suffixes()) >= {".jpg", ".png", ".webp"}
+
+
+def test_links_are_followed_and_loops_are_cut(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    photo().save(tmp_path / "elsewhere" / "a.png")
+    root = tmp_path / "root"
+    (root / "deep").mkdir(parents=True)
+    photo().save(root / "b.png")
+    os.symlink(tmp_path / "elsewhere", root / "deep" / "link")
+    os.symlink(root, root / "deep" / "loop")
+    os.symlink(root / "b.png", root / "c.png")
+    assert listed(root) == ["b.png", "c.png", "deep/link/a.png"]
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path):
+    photo().save(tmp_path / "a.png")
+    (tmp_path / "album.jpg").mkdir()
+    (tmp_path / "notes.txt").write_text("x")
+    os.symlink("/nowhere.png", tmp_path / "gone.png")
+    os.symlink(tmp_path / "self.png", tmp_path / "self.png")
+    with pytest.warns(UserWarning) as said:
+        assert [os.path.basename(path) for path in list_images(tmp_path)] == ["a.png"]
+    (warning,) = said
+    assert "3 entries that are no readable pictures are ignored: gone.png (" in str(warning.message)
+    assert "notes.txt" in str(warning.message) and "self.png (" in str(warning.message)
+
+
+def test_hidden_and_system_files_are_left_out_in_silence(tmp_path):
+    for name in (".hidden.png", "._a.png", ".thumbnails/a.png", "@eaDir/a.png", "__MACOSX/a.png", "a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        photo().save(tmp_path / name)
+    assert listed(tmp_path) == ["a.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_names_that_are_no_utf8_are_read_and_printable(tmp_path):
+    photo().save(tmp_path / "x.png")
+    os.rename(os.fsencode(tmp_path / "x.png"), os.fsencode(tmp_path) + b"/caf\xe9.png")
+    (path,) = list_images(tmp_path)
+    with Image.open(path) as image:
+        assert image.size == photo().size
+    (tmp_path / "y.png").write_bytes(b"")
+    os.rename(os.fsencode(tmp_path / "y.png"), os.fsencode(tmp_path) + b"/caf\xe9.txt")
+    with pytest.warns(UserWarning, match=r"caf\\xe9.txt"):
+        list_images(tmp_path)
