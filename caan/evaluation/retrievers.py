@@ -1,15 +1,22 @@
 """What eval.py can compare: a CAAN, any plain vision model as the no-training baseline, and the pixels themselves."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
-from caan.data.processors import build_image_processor
-from caan.errors import naming
-from modeling_caan import CAANModel
+from caan.data.processors import build_image_processor, preprocessed_size
+from caan.evaluation.facts import published_facts
+from caan.evaluation.record import EvaluatedModel
+from caan.evaluation.seen import seen_classes
+from caan.evaluation.weights import weights_fingerprint
+from modeling_caan import CAANModel, encoder_config
 from processing_caan import CAANImageProcessor
 
 PIXELS = "pixels"
@@ -22,6 +29,7 @@ class Retriever:
     name: str
     model: nn.Module
     processor: CAANImageProcessor
+    identity: EvaluatedModel | None = None
 
 
 class PixelCorrelation(nn.Module):
@@ -43,21 +51,57 @@ def load_retriever(name: str, image_size: int | None = None) -> Retriever:
     """The retriever called `name`: "pixels", the Hub id or folder of a CAAN, or of any vision model, used as it is.
 
     Args:
-        image_size: side in pixels for a plain vision model; by default what it was trained with.
+        image_size: side in pixels for a plain vision model; by default what its preprocessor makes, else what it was trained
+            with.
 
-    A plain vision model gives its class token, or the mean of its local tokens where it has none, for sketches and photos.
+    A plain vision model gives its class token, or the mean of its local tokens where it has none, for sketches and photos. Of a
+    CLIP or SigLIP the vision part is taken.
 
     Raises:
-        ValueError: nothing can be loaded under this name, or it is no vision model.
+        ValueError: nothing can be loaded under this name, the files are damaged, or it is no vision model.
     """
     if name == PIXELS:
-        return Retriever(name, PixelCorrelation(), CAANImageProcessor(size={"height": 32, "width": 32}))
-    with naming("model", name):
-        config = AutoConfig.from_pretrained(name)
+        return Retriever(name, PixelCorrelation(), CAANImageProcessor(size={"height": 32, "width": 32}), EvaluatedModel())
+    config = retriever_config(name)
+    with loading(name):
         if config.model_type == "caan":
-            model = AutoModel.from_pretrained(name, dtype=torch.float32)
-            return Retriever(name, model.eval(), AutoImageProcessor.from_pretrained(name))
-        return Retriever(name, frozen_backbone(name), build_image_processor(name, image_size or trained_size(config)))
+            model = AutoModel.from_pretrained(name, dtype=torch.float32).eval()
+            processor = AutoImageProcessor.from_pretrained(name)
+        else:
+            size = image_size or preprocessed_size(name) or trained_size(encoder_config(config))
+            model, processor = frozen_backbone(name), build_image_processor(name, size)
+    return Retriever(name, model, processor, identify(name, config))
+
+
+def retriever_config(name: str):
+    """The config under a name that is not "pixels", without its weights: to find out early what cannot be loaded.
+
+    Raises:
+        ValueError: there is none.
+    """
+    with loading(name):
+        return AutoConfig.from_pretrained(name)
+
+
+def identify(name: str, config) -> EvaluatedModel:
+    """Which model that is: the fingerprint of a folder's weights or the commit on the Hub, and the classes it learned."""
+    folder = Path(name)
+    weights = weights_fingerprint(folder) if any(folder.glob("*.safetensors")) else None
+    return EvaluatedModel(
+        weights=weights,
+        revision=None if folder.is_dir() else getattr(config, "_commit_hash", None),
+        seen_classes=seen_classes(published_facts(name)) if config.model_type == "caan" else None,
+    )
+
+
+@contextmanager
+def loading(name: str):
+    """Whatever damaged files make the libraries raise becomes a ValueError of one line that begins with the model's name."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())[:400]
+        raise ValueError(f"model {name!r} cannot be loaded: {message or type(error).__name__}") from error
 
 
 def frozen_backbone(name: str) -> CAANModel:
