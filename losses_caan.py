@@ -1,14 +1,43 @@
 """The losses of CAAN, as plain functions on features: global triplet loss L_tri, local relation loss L_rn, and two contrastive
-terms of ours.
+terms.
 
-The paper gives the names L_tri and L_rn and their roles; margins, mining and targets are ours and config fields.
+The paper gives the names L_tri and L_rn and their roles; margins, mining, targets and the contrastive terms are ours and config
+fields. All run in float32, on features of any floating type and under any autocast: a temperature of 0.07 makes an error of 0.06
+in a bfloat16 cosine one of almost 1 in a logit.
 """
+
+from collections.abc import Callable
+from functools import wraps
 
 import torch
 import torch.nn.functional as F
 
 
-def mine_triplets(sketches, photos, labels, mining="batch_hard"):
+def in_float32(function: Callable) -> Callable:
+    """Casts the floating tensors among the arguments to float32 and switches autocast off while `function` runs."""
+
+    @wraps(function)
+    def run(*args, **kwargs):
+        args = [cast(value) for value in args]
+        kwargs = {name: cast(value) for name, value in kwargs.items()}
+        device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
+        if not torch.amp.is_autocast_available(device):  # the meta device knows none
+            return function(*args, **kwargs)
+        with torch.autocast(device, enabled=False):
+            return function(*args, **kwargs)
+
+    return run
+
+
+def cast(value):
+    """A floating tensor in float32; anything else as it is."""
+    return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+
+@in_float32
+def mine_triplets(
+    sketches: torch.Tensor, photos: torch.Tensor, labels: torch.Tensor, mining: str = "batch_hard"
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Picks a positive and a negative photo for each anchor sketch of a P x K batch.
 
     Args:
@@ -26,42 +55,51 @@ def mine_triplets(sketches, photos, labels, mining="batch_hard"):
         distance = torch.rand(same.shape, device=same.device)
     else:
         with torch.no_grad():
-            distance = torch.cdist(F.normalize(sketches.float(), dim=-1), F.normalize(photos.float(), dim=-1))
+            distance = torch.cdist(F.normalize(sketches, dim=-1), F.normalize(photos, dim=-1))
     positive = distance.masked_fill(~same, -torch.inf).argmax(dim=1)
     negative = distance.masked_fill(same, torch.inf).argmin(dim=1)
     return positive, negative
 
 
-def triplet_loss(anchor, positive, negative, margin):
+@in_float32
+def triplet_loss(anchor: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, margin: float) -> torch.Tensor:
     """L_tri: mean of max(0, |a - p| - |a - n| + margin) over unit vectors. Three (batch, d) tensors -> scalar."""
-    anchor, positive, negative = (F.normalize(x.float(), dim=-1) for x in (anchor, positive, negative))
+    anchor, positive, negative = (F.normalize(x, dim=-1) for x in (anchor, positive, negative))
     # F.triplet_margin_loss is the same, but refuses a margin of 0.
     return (F.pairwise_distance(anchor, positive) - F.pairwise_distance(anchor, negative) + margin).relu().mean()
 
 
-def relation_loss(positive_scores, negative_scores):
+@in_float32
+def relation_loss(positive_scores: torch.Tensor, negative_scores: torch.Tensor) -> torch.Tensor:
     """L_rn: mean squared error of relation scores to 1 (same class) and 0 (other class). Two (batch,) tensors -> scalar."""
     return (F.mse_loss(positive_scores, torch.ones_like(positive_scores)) + negative_scores.square().mean()) / 2
 
 
-def sketch_photo_contrastive_loss(sketches, photos, labels, temperature):
-    """Supervised contrastive loss across the modalities (after Khosla et al. 2020); ours, off by default (lambda_con).
+@in_float32
+def sketch_photo_contrastive_loss(
+    sketches: torch.Tensor, photos: torch.Tensor, labels: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Supervised contrastive loss across the modalities (after Khosla et al. 2020); off by default (lambda_con).
 
     Each sketch should be nearer to the photos of its class than to all others of the batch, and each photo to its sketches:
     the mean over both directions of -log of the probability of a same-class partner, averaged over partners.
 
     Args:
         sketches, photos: (batch, d) global tokens; row i of both is of class labels[i].
+        labels: (batch,) integers.
         temperature: divides the cosine similarities.
     """
-    logits = F.normalize(sketches.float(), dim=-1) @ F.normalize(photos.float(), dim=-1).T / temperature
+    logits = F.normalize(sketches, dim=-1) @ F.normalize(photos, dim=-1).T / temperature
     same = (labels[:, None] == labels[None, :]).to(logits.dtype)
     target = same / same.sum(dim=1, keepdim=True)  # symmetric: both sides have the same labels
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def text_contrastive_loss(images, prototypes, labels, temperature):
-    """Cross-entropy of each image over all class descriptions; ours, off by default (lambda_text).
+@in_float32
+def text_contrastive_loss(
+    images: torch.Tensor, prototypes: torch.Tensor, labels: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Cross-entropy of each image over all class descriptions; off by default (lambda_text).
 
     Args:
         images: (batch, d) global tokens of sketches or photos.
@@ -69,5 +107,5 @@ def text_contrastive_loss(images, prototypes, labels, temperature):
         labels: (batch,) rows of `prototypes`.
         temperature: divides the cosine similarities.
     """
-    logits = F.normalize(images.float(), dim=-1) @ F.normalize(prototypes.float(), dim=-1).T
+    logits = F.normalize(images, dim=-1) @ F.normalize(prototypes, dim=-1).T
     return F.cross_entropy(logits / temperature, labels)
