@@ -5,7 +5,7 @@ import itertools
 import os
 import platform
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 import torch
@@ -60,11 +60,16 @@ def public_names(names: Sequence[str]) -> list[str]:
     >>> public_names(["/a/run", "pixels", "/b/run"])
     ['run', 'pixels', 'run (2)']
     """
-    public: list[str] = []
-    for name in map(public_name, names):
-        numbered = (f"{name} ({count})" if count > 1 else name for count in itertools.count(1))
-        public.append(next(candidate for candidate in numbered if candidate not in public))
-    return public
+    return numbered(map(public_name, names))
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """Names of which each is there once: the second "run" becomes "run (2)"."""
+    unique: list[str] = []
+    for name in names:
+        candidates = (f"{name} ({count})" if count > 1 else name for count in itertools.count(1))
+        unique.append(next(candidate for candidate in candidates if candidate not in unique))
+    return unique
 
 
 def is_absolute(text: str) -> bool:

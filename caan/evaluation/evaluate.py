@@ -46,7 +46,8 @@ def retrieval_picture(
     rows = min(rows, len(order))
     chosen = [int(order[int((i + 0.5) * len(order) / rows)]) for i in range(rows)]
     queries, gallery = features
-    found = best_photos(queries[chosen], gallery, benchmark.queries.labels[chosen], labels, top_k=top_k, ties=report.ties)
+    asked = benchmark.queries.labels[chosen]
+    found = best_photos(queries[chosen], gallery, asked, labels, top_k=top_k, ties=report.ties)
     results = [
         [(benchmark.gallery_picture(i), names[labels[i]], score) for i, score in zip(ids, scores)]
         for ids, scores in zip(found[0].tolist(), found[1].tolist())

@@ -96,7 +96,9 @@ def read_facts(folder: Path) -> dict | None:
         facts = json.loads(path.read_text(encoding="utf-8"))
         facts["options"]["keep"], facts["dataset"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no record of a training run ({type(error).__name__}: {error}). Remove it to do without.") from error
+        raise ValueError(
+            f"{path} is no record of a training run ({type(error).__name__}: {error}). Remove it to do without."
+        ) from error
     return facts
 
 

@@ -6,9 +6,8 @@ what it found (alpha query expansion, Radenovic et al. 2018). Cost: one gallery 
 
 It is transductive: what a photo scores depends on all other photos of the gallery, the whole test gallery in an evaluation. So
 its numbers are not comparable with those of a method that looks at one photo at a time, and are always said to be re-ranked.
-It helps where most of a photo's neighbours are of its class: many relevant photos a query, well above `neighbours`, and features
-that are fair already (25 a query, 10 neighbours: 0.12 to 0.15 mAP@all more in benchmarks/accuracy). With few relevant photos a
-query it takes in other classes and hurts (the embedded openmoji set: mAP@all 0.422 falls to 0.367).
+It helps where most of a photo's neighbours are of its class: many relevant photos a query, well above `neighbours`, and fair
+features. With few relevant photos a query it takes in other classes and hurts (docs/evaluation.md has numbers of both).
 """
 
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ class Reranking:
     neighbours: int
     alpha: float = 3.0
     method: str = "query expansion with database-side augmentation"
-    uses: str = "the whole test gallery: transductive"
+    uses: str = "the whole gallery: transductive"
 
     def __post_init__(self):
         if self.neighbours < 1:
@@ -49,12 +48,13 @@ class Reranking:
         """
         text = (
             f"These numbers are re-ranked by {self.method} over {self.neighbours:,} neighbours, which uses {self.uses}. "
-            "They cannot be compared with numbers of one photo at a time."
+            "They cannot be compared with numbers of one photo at a time. It helps where a query has many more relevant photos "
+            "than there are neighbours, and hurts where it has few."
         )
         if relevant_median < self.neighbours:
             text += (
-                f" The median query has {relevant_median:,g} relevant photos, fewer than the neighbours: "
-                "other classes are taken in whatever the features are, and re-ranking may well lower the numbers."
+                f" Here the median query has {relevant_median:,g}, fewer than the neighbours, so that photos of other classes "
+                "are taken in whatever the features are: these numbers may well be lower than those without."
             )
         return text
 

@@ -1,17 +1,15 @@
-"""What eval.py can compare: a CAAN, any plain vision model as the no-training baseline, and the pixels themselves."""
+"""What `caan eval` can compare: a CAAN, any plain vision model as the no-training baseline, and the pixels themselves."""
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from caan.data.processors import build_image_processor, preprocessed_size
+from caan.errors import naming
 from caan.evaluation.facts import published_facts
 from caan.evaluation.record import EvaluatedModel
 from caan.evaluation.seen import seen_classes
@@ -58,19 +56,30 @@ def load_retriever(name: str, image_size: int | None = None) -> Retriever:
     CLIP or SigLIP the vision part is taken.
 
     Raises:
-        ValueError: nothing can be loaded under this name, the files are damaged, or it is no vision model.
+        ValueError: nothing can be loaded under this name, the files are damaged or lack weights, it is no vision model, or it
+            does not take pictures of that size.
     """
     if name == PIXELS:
-        return Retriever(name, PixelCorrelation(), CAANImageProcessor(size={"height": 32, "width": 32}), EvaluatedModel())
+        processor = CAANImageProcessor(size={"height": 32, "width": 32})
+        return Retriever(name, PixelCorrelation(), processor, EvaluatedModel(seen_classes=[]))
     config = retriever_config(name)
-    with loading(name):
+    with naming("model", name):
         if config.model_type == "caan":
-            model = AutoModel.from_pretrained(name, dtype=torch.float32).eval()
-            processor = AutoImageProcessor.from_pretrained(name)
+            model, processor = load_caan(name), AutoImageProcessor.from_pretrained(name)
         else:
             size = image_size or preprocessed_size(name) or trained_size(encoder_config(config))
             model, processor = frozen_backbone(name), build_image_processor(name, size)
-    return Retriever(name, model, processor, identify(name, config))
+        retriever = Retriever(name, model, processor, identify(name, config))
+    require_input(retriever)
+    return retriever
+
+
+def load_caan(name: str) -> CAANModel:
+    """A CAAN in float32. Raises ValueError where weights lack: in their place it would be measured with random ones."""
+    model, report = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+    if lacking := sorted(report["missing_keys"]):
+        raise ValueError(f"{len(lacking)} of its weights are missing: {', '.join(lacking[:3])}. Write or download it anew.")
+    return model.eval()
 
 
 def retriever_config(name: str):
@@ -79,29 +88,32 @@ def retriever_config(name: str):
     Raises:
         ValueError: there is none.
     """
-    with loading(name):
+    with naming("model", name):
         return AutoConfig.from_pretrained(name)
 
 
 def identify(name: str, config) -> EvaluatedModel:
     """Which model that is: the fingerprint of a folder's weights or the commit on the Hub, and the classes it learned."""
     folder = Path(name)
-    weights = weights_fingerprint(folder) if any(folder.glob("*.safetensors")) else None
     return EvaluatedModel(
-        weights=weights,
+        weights=weights_fingerprint(folder) if any(folder.glob("*.safetensors")) else None,
         revision=None if folder.is_dir() else getattr(config, "_commit_hash", None),
         seen_classes=seen_classes(published_facts(name)) if config.model_type == "caan" else None,
     )
 
 
-@contextmanager
-def loading(name: str):
-    """Whatever damaged files make the libraries raise becomes a ValueError of one line that begins with the model's name."""
+@torch.inference_mode()
+def require_input(retriever: Retriever) -> None:
+    """Raises ValueError where a model takes no pictures of its processor's size: below a patch, or not its one size."""
+    height, width = retriever.processor.size["height"], retriever.processor.size["width"]
     try:
-        yield
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())[:400]
-        raise ValueError(f"model {name!r} cannot be loaded: {message or type(error).__name__}") from error
+        retriever.model.get_image_features(torch.zeros(1, 3, height, width))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"model {retriever.name!r} takes no pictures of {height} x {width} pixels: {reason.rstrip('.')}. Give another "
+            "--image_size, such as what it was trained with."
+        ) from error
 
 
 def frozen_backbone(name: str) -> CAANModel:
