@@ -21,6 +21,7 @@ from caan.evaluation.evaluate import embed_benchmark, measure
 from caan.evaluation.record import RESULTS_FILE, Evaluation
 from caan.evaluation.report import results_table
 from caan.evaluation.retrievers import PIXELS, Retriever, load_retriever
+from caan.evaluation.run import find_device
 from caan.options import DataOptions, ModelOptions, SourceOptions, TrainOptions
 from caan.parsing import parse_options
 from caan.training.building import build_model
@@ -55,11 +56,13 @@ def compare(retrievers: list[Retriever], benchmark: Benchmark, data: DataOptions
     metrics = {"top_k": (5, 10), "ap_k": 10, "average": "micro", "ties": "gallery_order"}
     what = {"dataset": data.dataset, "dataset_config": benchmark.queries.rows.info.config_name, "split": "test"}
     what |= {"generalized": False, "average": metrics["average"], "ties": metrics["ties"]}
-    record = Evaluation.begin(benchmark, {}, sys.argv, device=torch.device("cpu"), seed=seed, **what)
+    device = find_device(None)  # the one that eval.py takes: another gives other last digits
+    record = Evaluation.begin(benchmark, {}, sys.argv, device=device, seed=seed, **what)
     sizes = len(benchmark.queries), len(benchmark.gallery_labels)
     chance = tuple(torch.randn(size, 256, generator=torch.Generator().manual_seed(seed + i)) for i, size in enumerate(sizes))
     record.add("chance (random ranking)", measure(chance, benchmark, **metrics))
     for retriever in retrievers:
+        retriever.model.to(device)
         report = measure(embed_benchmark(retriever, benchmark), benchmark, **metrics)
         record.add(retriever.name, report, retriever.identity)
     return record
