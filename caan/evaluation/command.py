@@ -12,6 +12,7 @@ each model. exit status: 0 done; 1 bad input; 2 wrong options; 130 stopped with 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from caan.errors import exit_on_error
 from caan.options import EvalOptions
@@ -46,7 +47,7 @@ def evaluate_models(options: EvalOptions, command: Sequence[str], done: list[str
     print(f"results: {run.output / 'results.json'}")
     for name, source in run.names.items():
         if source in carded:
-            print(f"card: {update_card(source, run.record.of(name), run.pictures.get(name))}")
+            print(f"card: {update_card(Path(source), run.record.of(name), run.pictures.get(name))}")
 
 
 def what_is_kept(options: EvalOptions, done: Sequence[str]) -> str:
