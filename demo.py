@@ -5,21 +5,24 @@ python demo.py --output_dir DIR     # somewhere else
 python demo.py --num_epochs 2       # any option of train.py; recipes/openmoji.yaml gives the others
 """
 
-import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 
-from caan.data.benchmark import make_benchmark
+from caan.data.benchmark import Benchmark, make_benchmark
 from caan.data.pictures import load_splits
+from caan.data.provenance import public_name
 from caan.data.text import collect_descriptions
-from caan.evaluation.evaluate import embed_benchmark, write_results
-from caan.evaluation.metrics import retrieval_metrics
+from caan.errors import exit_on_error
+from caan.evaluation.evaluate import embed_benchmark, measure
+from caan.evaluation.record import RESULTS_FILE, Evaluation
 from caan.evaluation.report import results_table
 from caan.evaluation.retrievers import PIXELS, Retriever, load_retriever
-from caan.options import DataOptions, ModelOptions, TrainOptions
+from caan.evaluation.run import find_device
+from caan.options import DataOptions, ModelOptions, SourceOptions, TrainOptions
 from caan.parsing import parse_options
 from caan.training.building import build_model
 
@@ -31,7 +34,14 @@ METRICS = {"name": "retriever", "map_all": "mAP@all", "top1": "top-1", "prec_5":
 def run_script(*arguments: str) -> None:
     """Runs one of the repository's scripts as a user would, in a process of its own; its output is shown."""
     print("$ python", *arguments, flush=True)
-    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True)
+    if status := subprocess.run([sys.executable, *arguments], cwd=ROOT).returncode:
+        sys.exit(status)  # the script has said why
+
+
+def source_arguments(data: DataOptions) -> list[str]:
+    """The data set of a run as arguments of eval.py."""
+    given = {item.name: getattr(data, item.name) for item in fields(SourceOptions) if getattr(data, item.name) != item.default}
+    return [f"--{name}={value}" for name, value in given.items()]
 
 
 def untrained(model_options: ModelOptions, seed: int, sentences: list[str]) -> Retriever:
@@ -41,17 +51,21 @@ def untrained(model_options: ModelOptions, seed: int, sentences: list[str]) -> R
     return Retriever("untrained CAAN", model, processor.image_processor)
 
 
-def measure(retrievers, benchmark, seed: int) -> dict:
-    """Reports of a random ranking and of all retrievers, by name."""
+def compare(retrievers: list[Retriever], benchmark: Benchmark, data: DataOptions, seed: int) -> Evaluation:
+    """The record of a random ranking and of all retrievers."""
+    metrics = {"top_k": (5, 10), "ap_k": 10, "average": "micro", "ties": "gallery_order"}
+    what = {"dataset": data.dataset, "dataset_config": benchmark.queries.rows.info.config_name, "split": "test"}
+    what |= {"generalized": False, "average": metrics["average"], "ties": metrics["ties"]}
+    device = find_device(None)  # the one that eval.py takes: another gives other last digits
+    record = Evaluation.begin(benchmark, {}, sys.argv, device=device, seed=seed, **what)
     sizes = len(benchmark.queries), len(benchmark.gallery_labels)
-    features = tuple(torch.randn(size, 256, generator=torch.Generator().manual_seed(seed + i)) for i, size in enumerate(sizes))
-    labels = benchmark.queries.labels, benchmark.gallery_labels
-    options = {"top_k": (5, 10), "ap_k": 10}
-    reports = {"chance (random ranking)": retrieval_metrics(*features, *labels, **options)}
+    chance = tuple(torch.randn(size, 256, generator=torch.Generator().manual_seed(seed + i)) for i, size in enumerate(sizes))
+    record.add("chance (random ranking)", measure(chance, benchmark, **metrics))
     for retriever in retrievers:
-        features = embed_benchmark(retriever, benchmark)
-        reports[retriever.name] = retrieval_metrics(*features, *labels, **options)
-    return reports
+        retriever.model.to(device)
+        report = measure(embed_benchmark(retriever, benchmark), benchmark, **metrics)
+        record.add(retriever.name, report, retriever.identity)
+    return record
 
 
 def main() -> None:
@@ -84,26 +98,26 @@ def main() -> None:
     start = untrained(model_options, options.seed, [sentence for sentences in texts.values() for sentence in sentences])
     pixels, trained = load_retriever(PIXELS), load_retriever(str(folder))
     pixels.name, trained.name = "pixels (ink correlation)", "trained CAAN"
-    reports = measure([pixels, start, trained], benchmark, options.seed)
-    circumstances = {"dataset": data_options.dataset, "split": "test (unseen classes)", "seed": options.seed}
-    results = write_results(folder / "comparison", reports, circumstances)
+    record = compare([pixels, start, trained], benchmark, data_options, options.seed)
+    results = record.write(folder / "comparison" / RESULTS_FILE)
 
     print("\n[4/5] The saved folder in a fresh process: the numbers must be the same; its card gets them, and the picture")
     reloaded = folder / "reloaded"
-    arguments = ("--model", str(folder), PIXELS, "--top_k", "5", "10", "--output_dir", str(reloaded), "--update_card")
-    run_script("eval.py", *arguments)
-    fresh = json.loads((reloaded / "results.json").read_text())["results"][str(folder)]
+    arguments = ["--model", str(folder), PIXELS, "--top_k", "5", "10", "--output_dir", str(reloaded), "--update_card"]
+    run_script("eval.py", *arguments, *source_arguments(data_options))
+    fresh = Evaluation.read(reloaded / RESULTS_FILE).results[public_name(str(folder))]
+    here = record.results[trained.name]
     for metric in ("map_all", "top1"):
-        if fresh[metric] != reports["trained CAAN"][metric]:
-            sys.exit(f"{metric} changed on reload: {reports['trained CAAN'][metric]} -> {fresh[metric]}")
+        if fresh[metric] != here[metric]:
+            sys.exit(f"{metric} changed on reload: {here[metric]} -> {fresh[metric]}")
     print(f"      equal: mAP@all {fresh['map_all']:.4f}, top-1 {fresh['top1']:.4f}")
 
-    report = reports["trained CAAN"]
-    print(f"\n[5/5] {report.num_queries} sketches of unseen classes, {report.gallery_size} pictures to search in")
-    print(f"      seed {options.seed}, {report.definitions['map_all']}\n")
-    print(results_table([{"name": name, **r.to_dict()} for name, r in reports.items()], METRICS))
+    print(f"\n[5/5] {here['num_queries']} sketches of unseen classes, {here['gallery_size']} pictures to search in")
+    print(f"      seed {options.seed}, {record.definitions['map_all']}\n")
+    print(results_table([{"name": name, **row} for name, row in record.results.items()], METRICS))
     print(f"\npicture: {folder / 'retrieval.png'}\nnumbers: {results}\nmodel:   {folder}")
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error("demo.py", "what is there stays; run it again to go on"):
+        main()

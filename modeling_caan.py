@@ -17,8 +17,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils import logging
 from transformers.utils.generic import ModelOutput, can_return_tuple
 
 try:  # as a module of the Hub repository
@@ -73,9 +74,24 @@ def build_encoder(config):
         return AutoModel.from_config(config, dtype=dtype)
 
 
-def load_encoder(name):
-    """The encoder at a Hub id or folder in float32, whatever its weights are stored in, and the set of weights that lack."""
-    encoder, report = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+def encoder_config(config, kind: str = "vision"):
+    """The config of the "vision" or "text" encoder in `config`: of a CLIP or SigLIP that of its part, else `config` itself."""
+    part = getattr(config, f"{kind}_config", None)
+    return part if type(part) in MODEL_MAPPING and not isinstance(config, CAANConfig) else config
+
+
+def load_encoder(name, kind: str = "vision"):
+    """The "vision" or "text" encoder at a Hub id or folder in float32, whatever its weights are stored in, and the set of
+    weights that lack. Of a model with both, such as CLIP and SigLIP, only that part is read."""
+    whole = AutoConfig.from_pretrained(name)
+    config = encoder_config(whole, kind)
+    verbosity = logging.get_verbosity()
+    if config is not whole:
+        logging.set_verbosity_error()  # or all weights of the other part are listed as unexpected
+    try:
+        encoder, report = AutoModel.from_pretrained(name, config=config, dtype=torch.float32, output_loading_info=True)
+    finally:
+        logging.set_verbosity(verbosity)
     return encoder, report["missing_keys"]
 
 
@@ -414,7 +430,7 @@ class CAANModel(PreTrainedModel):
         if text is None and config_kwargs.get("use_text"):
             raise ValueError("use_text=True needs a text encoder: give text, a Hub id or a folder.")
         vision_model, missing_vision = load_encoder(vision)
-        text_model, missing_text = (None, None) if text is None else load_encoder(text)
+        text_model, missing_text = (None, None) if text is None else load_encoder(text, "text")
         config = cls.config_class(
             vision_config=vision_model.config,
             text_config=None if text_model is None else text_model.config,

@@ -166,23 +166,31 @@ class TrainOptions(Options):
 class EvalOptions(SourceOptions):
     """What is evaluated, and on what."""
 
-    model: list[str] = field(
-        default_factory=lambda: ["pixels"],
-        metadata={"help": "Folders or Hub ids of CAANs or of plain vision models, or pixels, the baseline without learning."},
+    model: list[str] = option(
+        ["pixels"], "Folders or Hub ids of CAANs or of plain vision models, or pixels, the baseline without learning."
     )
     split: Literal["test", "validation"] = option("test", "test: unseen classes. validation: held-out items of seen classes.")
     generalized: bool = option(False, "Add the photos of all seen classes to the gallery.")
-    top_k: list[int] = field(default_factory=lambda: [100, 200], metadata={"help": "The K of each Prec@K, hits divided by K."})
+    top_k: list[int] = option([100, 200], "The K of each Prec@K, hits divided by K.", COUNT)
     average: Literal["micro", "macro"] = option("micro", "micro: mean over queries. macro: mean of the class means.")
     ties: Literal["gallery_order", "pessimistic"] = option(
         "gallery_order", "gallery_order, or pessimistic: among equal scores the wrong photos rank first."
     )
-    rerank: int = option(0, "Re-rank by query expansion over so many neighbours, such as 10; 0 = plain cosine similarity.")
-    image_size: int = option(0, "Side in pixels for plain vision models; 0 = what each was trained with.")
-    batch_size: int = option(64, "Pictures encoded at once.")
-    num_workers: int = option(2, "Processes that read pictures.")
+    rerank: int = option(
+        0,
+        "Re-rank by query expansion over so many neighbours, such as 10, from the whole gallery (transductive); helps where a "
+        "query has many more relevant photos, hurts where it has few; 0 = plain cosine similarity.",
+        NOT_NEGATIVE,
+    )
+    image_size: int | None = option(
+        None, "Side of the input of plain vision models, in pixels; none = what the preprocessor of each makes.", COUNT
+    )
+    batch_size: int = option(64, "Pictures encoded at once.", COUNT)
+    num_workers: int = option(2, "Processes that read pictures.", NOT_NEGATIVE)
     device: str | None = option(None, "cpu, cuda, ...; none = the fastest there is.")
-    picture_rows: int = option(10, "Queries in the picture, evenly spaced from the best to the worst; 0 = no picture.")
+    picture_rows: int = option(
+        10, "Queries in the picture, evenly spaced from the best to the worst; 0 = no picture.", NOT_NEGATIVE
+    )
     output_dir: str = option("outputs/eval", "Where results.json, table.md and the picture of each model go.")
     update_card: bool = option(False, "Also put them into the folder of each CAAN that is evaluated, and write its card anew.")
 

@@ -3,6 +3,8 @@
 import json
 from dataclasses import fields
 from pathlib import Path
+from types import UnionType
+from typing import get_args
 
 import pytest
 from running import ROOT
@@ -193,21 +195,41 @@ def test_a_value_out_of_its_range_is_refused(capsys, tmp_path, option, value, al
         owner(**{option: float(value)})
 
 
+def kind_of(item):
+    """The type of an option, without the None that stands for "not given"."""
+    return next(iter({*get_args(item.type)} - {type(None)})) if isinstance(item.type, UnionType) else item.type
+
+
 def test_every_number_has_a_range():
     """A count, a rate or a share without bounds would be the next that trains uphill."""
     for cls in (*CLASSES, EvalOptions, TrainPushOptions):
         for item in fields(cls):
-            if item.type in (int, float, list[int]):
+            if kind_of(item) in (int, float, list[int]):
                 assert "range" in item.metadata, f"{cls.__name__}.{item.name}"
 
 
 def test_one_name_means_one_thing():
-    """Where two families have an option of the same name, it is of the same type; eval takes several models."""
+    """Where two families have an option of the same name, it has the same type and meaning."""
     seen = {}
     for cls in (*CLASSES, EvalOptions, TrainPushOptions):
         for item in fields(cls):
-            kind, other = seen.setdefault(item.name, (item.type, cls))
-            assert kind == item.type or item.name == "model", (item.name, cls, other)
+            kind = seen.setdefault(item.name, (kind_of(item), item.metadata.get("range"), cls))
+            assert kind[:2] == (kind_of(item), item.metadata.get("range")) or item.name == "model", (item.name, cls, kind[2])
+
+
+@pytest.mark.parametrize(
+    "option,values,allowed",
+    [
+        ("top_k", ["5", "0"], "at least 1, got 0"),
+        ("rerank", ["-1"], "at least 0, got -1"),
+        ("image_size", ["0"], "at least 1, got 0"),
+        ("batch_size", ["0"], "at least 1, got 0"),
+        ("num_workers", ["-1"], "at least 0, got -1"),
+        ("picture_rows", ["-2"], "at least 0, got -2"),
+    ],
+)
+def test_the_ranges_of_an_evaluation(capsys, option, values, allowed):
+    assert f"error: {option} must be {allowed}." in refused(capsys, f"--{option}", *values, classes=(EvalOptions,))
 
 
 # ----------------------------------------------------------------------------------------------------------- dotted names

@@ -20,7 +20,7 @@ from caan.data.benchmark import Benchmark, make_benchmark
 from caan.data.pictures import load_splits
 from caan.data.text import collect_descriptions
 from caan.errors import exit_on_error, naming, refuse_unknown
-from caan.evaluation.evaluate import embed_benchmark, retrieval_picture
+from caan.evaluation.evaluate import embed_benchmark, measure, retrieval_picture
 from caan.evaluation.retrievers import Retriever, load_retriever
 from caan.figures.attention import draw_attention_maps, make_examples, why_no_attention
 from caan.figures.correspondences import LinkedPair, cells_with_ink, draw_correspondences, mutual_nearest
@@ -158,7 +158,9 @@ def drawers(
     pairs = choose_pairs(features, benchmark, classes, options.seed)
     pictures, pixels = pixels_of(pairs, benchmark, retriever.processor)
     return {
-        "retrieval_grid": lambda: retrieval_picture(features, benchmark, options.rows, options.top_k),
+        "retrieval_grid": lambda: retrieval_picture(
+            features, benchmark, measure(features, benchmark, per_query=True), options.rows, options.top_k
+        ),
         "attention_maps": lambda: draw_attention_maps(
             make_examples(retriever.model, pixels, pictures, names, sentences, options.words)
         ),

@@ -1,11 +1,11 @@
 """Where names, licences and versions in a published record come from; no path of this machine gets into one."""
 
 import importlib.metadata
+import itertools
 import os
 import platform
 import shlex
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 import torch
@@ -46,20 +46,48 @@ def declared_license(name: str, kind: str) -> str | None:
 
 
 def public_name(value):
-    """`value`; of a string that is a path of this machine, the last name. Hub ids stay as they are."""
-    return Path(value).name if isinstance(value, str) and (is_absolute(value) or os.path.exists(value)) else value
+    """`value` as it may be published: of a path of this machine only the last name; lists item by item; Hub ids as they are."""
+    if isinstance(value, list | tuple):
+        return [public_name(item) for item in value]
+    if not isinstance(value, str) or not (is_absolute(value) or os.path.exists(value)):
+        return value
+    return Path(os.path.abspath(os.path.expanduser(value))).name or value  # abspath: "." has a name too
+
+
+def public_names(names: Sequence[str]) -> list[str]:
+    """The public name of each of several names; where two folders have one last name, the later are numbered.
+
+    >>> public_names(["/a/run", "pixels", "/b/run"])
+    ['run', 'pixels', 'run (2)']
+    """
+    return numbered(map(public_name, names))
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """Names of which each is there once: the second "run" becomes "run (2)"."""
+    unique: list[str] = []
+    for name in names:
+        candidates = (f"{name} ({count})" if count > 1 else name for count in itertools.count(1))
+        unique.append(next(candidate for candidate in candidates if candidate not in unique))
+    return unique
 
 
 def is_absolute(text: str) -> bool:
-    """Whether a text is the full path of something on this machine."""
-    return PurePath(text).is_absolute() or text.startswith("~")
+    """Whether a text is the path of something on this machine that means nothing elsewhere: full, of a home, or upwards."""
+    path = PurePath(text)
+    return path.is_absolute() or text.startswith("~") or path.parts[:1] == ("..",)
 
 
-def public_command(argv: list[str]) -> str:
-    """The command line of `argv`; of full paths only the last name. Others are the repository's, such as recipes/x.yaml."""
+def public_command(argv: Sequence[str]) -> str:
+    """The command line of `argv`, whose first item is a script or a command such as "caan eval".
+
+    Of full paths only the last name stays. Others are the repository's, such as recipes/x.yaml.
+    """
     script, *arguments = argv
+    name = Path(script).name.removesuffix(".exe")
     parts = [argument.partition("=") for argument in arguments]  # --data_dir=/a/b
-    return command_line([script, *("".join(Path(p).name if is_absolute(p) else p for p in part) for part in parts)])
+    public = ["".join(public_name(p) if is_absolute(p) else p for p in part) for part in parts]
+    return shlex.join([*(["python", name] if name.endswith(".py") else name.split()), *public])
 
 
 def version_of(package: str) -> str:
@@ -70,7 +98,6 @@ def version_of(package: str) -> str:
         return "not installed"
 
 
-def command_line(argv: Sequence[str] | None = None) -> str:
-    """The command that runs now, without the folder that its script lies in."""
-    script, *rest = sys.argv if argv is None else argv
-    return shlex.join(["python", Path(script).name, *rest])
+def installed_versions() -> dict[str, str]:
+    """Python and the packages that a number depends on -> version."""
+    return {"python": platform.python_version(), **{name: version_of(name) for name in VERSIONED}}

@@ -5,16 +5,26 @@ without guessing. Both files are made to be published: of a path of this machine
 """
 
 import json
-import platform
 import sys
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from typing import Protocol
 
-from caan.data.provenance import VERSIONED, declared_license, hardware, public_command, public_name, version_of
-from caan.training.checkpoints import TrainerState
+from huggingface_hub import hf_hub_download
+
+from caan.data.provenance import declared_license, hardware, installed_versions, is_hub_id, public_command, public_name
+from caan.evaluation.seen import seen_classes
 
 FACTS_FILE = "training.json"
+
+
+class RunState(Protocol):
+    """What the record needs to know of where a run stands; a `finished_metric` may lack."""
+
+    epoch: int
+    step: int
+    best_metric: float
 
 
 def training_facts(train_split, model_options, data_options, options, hub_options, accelerator, uses_text: bool) -> dict:
@@ -23,40 +33,80 @@ def training_facts(train_split, model_options, data_options, options, hub_option
     Args:
         train_split: the training split, for its classes, pictures and licence.
         model_options, data_options, options, hub_options: as parsed by train.py.
+        accelerator: for what really runs, which may be other than what was asked for: device, precision, accumulation.
     """
     sketches = train_split["modality"][:].count(train_split.features["modality"].names.index("sketch"))
+    names = train_split.features["label"].names
     settings = asdict(model_options) | asdict(data_options) | asdict(options) | asdict(hub_options)
     origins = [name for name in (model_options.model, model_options.vision_model, model_options.text_model) if name]
     return {
         "dataset": public_name(data_options.dataset),
         "dataset_config": train_split.info.config_name,
         "dataset_license": train_split.info.license or declared_license(data_options.dataset, "dataset"),
-        "seen_classes": len(set(train_split["label"])),
+        "seen_classes": [names[label] for label in sorted(set(train_split["label"]))],
+        "seen_before": seen_before(model_options.model),
         "sketches": sketches,
         "photos": len(train_split) - sketches,
         "uses_text": uses_text,
         "base_models": {public_name(name): declared_license(name, "model") for name in origins},
         "options": {name: public_name(value) for name, value in settings.items()},
         "processes": accelerator.num_processes,
+        "precision": accelerator.mixed_precision,
+        "gradient_accumulation_steps": accelerator.gradient_accumulation_steps,
         "hardware": hardware(accelerator.device),
         "command": public_command(sys.argv),
         "date": date.today().isoformat(),
-        "versions": {"python": platform.python_version(), **{name: version_of(name) for name in VERSIONED}},
+        "versions": installed_versions(),
+        "history": [],
     }
 
 
-def write_facts(folder: Path, facts: dict, state: TrainerState, finished: bool) -> None:
+def seen_before(model: str | None) -> list[str] | None:
+    """Classes that the CAAN which is trained on had seen; none where there is no such model, None where it does not say."""
+    return [] if model is None else seen_classes(published_facts(model))
+
+
+def write_facts(folder: Path, facts: dict, state: RunState, finished: bool) -> None:
     """Writes `training.json`: the run's record, how far it is, and how its weights did on the seen hold-out.
 
-    The number is None where no validation selected these weights: with keep="last", and before the end.
+    `validation_map_all` is the number that selected these weights, None where none did: with keep="last", and before the end.
+    `finished_map_all` is what the finished model reaches there, where it was changed after the selection (whitening), or None.
     """
     selected = finished and facts["options"]["keep"] == "best"
-    progress = {"epoch": state.epoch, "step": state.step, "finished": finished}
-    progress["validation_map_all"] = state.best_metric if selected else None
-    (folder / FACTS_FILE).write_text(json.dumps({**facts, **progress}, indent=2) + "\n")
+    progress = {
+        "epoch": state.epoch,
+        "step": state.step,
+        "finished": finished,
+        "validation_map_all": state.best_metric if selected else None,
+        "finished_map_all": getattr(state, "finished_metric", None) if finished else None,
+    }
+    (folder / FACTS_FILE).write_text(json.dumps({**facts, **progress}, indent=2) + "\n", encoding="utf-8")
 
 
 def read_facts(folder: Path) -> dict | None:
-    """The record of the run that made the folder's model; None where there is none."""
+    """The record of the run that made the folder's model; None where there is none.
+
+    Raises:
+        ValueError: the file holds no record.
+    """
     path = folder / FACTS_FILE
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts["options"]["keep"], facts["dataset"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no record of a training run ({type(error).__name__}: {error}). Remove it to do without."
+        ) from error
+    return facts
+
+
+def published_facts(name: str) -> dict | None:
+    """The record of the run that made a CAAN, by its folder or Hub id; None where there is none or it cannot be reached."""
+    if Path(name).is_dir() or not is_hub_id(name):
+        return read_facts(Path(name))
+    try:
+        return read_facts(Path(hf_hub_download(name, FACTS_FILE)).parent)
+    except Exception:  # no such file, no network: a record is not worth a failed run
+        return None

@@ -196,6 +196,32 @@ def score_metrics(
     return accumulator.compute()
 
 
+@torch.no_grad()
+def best_photos(
+    query_features: Tensor,
+    gallery_features: Tensor,
+    query_labels: Sequence[Hashable] | Tensor,
+    gallery_labels: Sequence[Hashable] | Tensor,
+    *,
+    top_k: int,
+    ties: str = "gallery_order",
+    similarity: str = "cosine",
+) -> tuple[Tensor, Tensor]:
+    """The first photos of the ranking that `retrieval_metrics` measures, ties included: to show what was measured.
+
+    Args: as of `retrieval_metrics`; a few queries, whose scores are held at once. Copies of one photo that are equally right or
+        wrong stand in gallery order.
+
+    Returns rows of the gallery (num_queries, top_k), or the whole gallery where it is smaller, and their scores, float32.
+    """
+    _check_choice("ties", ties, TIES)
+    query_codes, gallery_codes, _ = _encode_labels(query_labels, gallery_labels)
+    (scores,) = _score_chunks(query_features, gallery_features, similarity, len(query_features))
+    relevant = query_codes[:, None].to(scores.device) == gallery_codes.to(scores.device)
+    order = _ranking_keys(scores, relevant, ties).argsort(dim=1, stable=True)[:, :top_k]
+    return order.cpu(), scores.gather(1, order).cpu()
+
+
 def _score_chunks(queries: Tensor, gallery: Tensor, similarity: str, chunk_size: int) -> Iterator[Tensor]:
     """Score rows (chunk_size, gallery_size), worked out in float64 and rounded to float32: see the module's docstring."""
     device = torch.device("cpu") if queries.device.type == "mps" else queries.device  # mps has no float64
@@ -211,14 +237,20 @@ def _score_chunks(queries: Tensor, gallery: Tensor, similarity: str, chunk_size:
             yield (chunk @ gallery.T).float()
 
 
-def _hit_ranks(scores: Tensor, relevant: Tensor, ties: str) -> Tensor:
-    """Ranks, from 1 and ascending, of the relevant photos of each query: (num_queries, most_relevant) float64, inf-padded."""
+def _ranking_keys(scores: Tensor, relevant: Tensor, ties: str) -> Tensor:
+    """Integers (num_queries, gallery_size) whose ascending order is the ranking; the lowest bit tells relevance."""
     bits = (scores.float() + 0.0).view(torch.int32)  # + 0.0: -0.0 is the same score as 0.0
     ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
     keys = (~ascending).long().bitwise_left_shift_(32)  # the best score is smallest; the lower half: ties and relevance
     if ties == "gallery_order":
         keys |= torch.arange(scores.shape[1], device=scores.device) << 1
     keys |= relevant
+    return keys
+
+
+def _hit_ranks(scores: Tensor, relevant: Tensor, ties: str) -> Tensor:
+    """Ranks, from 1 and ascending, of the relevant photos of each query: (num_queries, most_relevant) float64, inf-padded."""
+    keys = _ranking_keys(scores, relevant, ties)
     query, position = keys.sort(dim=1).values.bitwise_and_(1).nonzero(as_tuple=True)  # by query, then by rank
     num_relevant = relevant.sum(1)
     first = num_relevant.cumsum(0) - num_relevant

@@ -1,15 +1,20 @@
-"""What eval.py can compare: a CAAN, any plain vision model as the no-training baseline, and the pixels themselves."""
+"""What `caan eval` can compare: a CAAN, any plain vision model as the no-training baseline, and the pixels themselves."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
-from caan.data.processors import build_image_processor
+from caan.data.processors import build_image_processor, preprocessed_size
 from caan.errors import naming
-from modeling_caan import CAANModel
+from caan.evaluation.facts import published_facts
+from caan.evaluation.record import EvaluatedModel
+from caan.evaluation.seen import seen_classes
+from caan.evaluation.weights import weights_fingerprint
+from modeling_caan import CAANModel, encoder_config
 from processing_caan import CAANImageProcessor
 
 PIXELS = "pixels"
@@ -22,6 +27,7 @@ class Retriever:
     name: str
     model: nn.Module
     processor: CAANImageProcessor
+    identity: EvaluatedModel | None = None
 
 
 class PixelCorrelation(nn.Module):
@@ -43,21 +49,71 @@ def load_retriever(name: str, image_size: int | None = None) -> Retriever:
     """The retriever called `name`: "pixels", the Hub id or folder of a CAAN, or of any vision model, used as it is.
 
     Args:
-        image_size: side in pixels for a plain vision model; by default what it was trained with.
+        image_size: side in pixels for a plain vision model; by default what its preprocessor makes, else what it was trained
+            with.
 
-    A plain vision model gives its class token, or the mean of its local tokens where it has none, for sketches and photos.
+    A plain vision model gives its class token, or the mean of its local tokens where it has none, for sketches and photos. Of a
+    CLIP or SigLIP the vision part is taken.
 
     Raises:
-        ValueError: nothing can be loaded under this name, or it is no vision model.
+        ValueError: nothing can be loaded under this name, the files are damaged or lack weights, it is no vision model, or it
+            does not take pictures of that size.
     """
     if name == PIXELS:
-        return Retriever(name, PixelCorrelation(), CAANImageProcessor(size={"height": 32, "width": 32}))
+        processor = CAANImageProcessor(size={"height": 32, "width": 32})
+        return Retriever(name, PixelCorrelation(), processor, EvaluatedModel(seen_classes=[]))
+    config = retriever_config(name)
     with naming("model", name):
-        config = AutoConfig.from_pretrained(name)
         if config.model_type == "caan":
-            model = AutoModel.from_pretrained(name, dtype=torch.float32)
-            return Retriever(name, model.eval(), AutoImageProcessor.from_pretrained(name))
-        return Retriever(name, frozen_backbone(name), build_image_processor(name, image_size or trained_size(config)))
+            model, processor = load_caan(name), AutoImageProcessor.from_pretrained(name)
+        else:
+            size = image_size or preprocessed_size(name) or trained_size(encoder_config(config))
+            model, processor = frozen_backbone(name), build_image_processor(name, size)
+        retriever = Retriever(name, model, processor, identify(name, config))
+    require_input(retriever)
+    return retriever
+
+
+def load_caan(name: str) -> CAANModel:
+    """A CAAN in float32. Raises ValueError where weights lack: in their place it would be measured with random ones."""
+    model, report = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+    if lacking := sorted(report["missing_keys"]):
+        raise ValueError(f"{len(lacking)} of its weights are missing: {', '.join(lacking[:3])}. Write or download it anew.")
+    return model.eval()
+
+
+def retriever_config(name: str):
+    """The config under a name that is not "pixels", without its weights: to find out early what cannot be loaded.
+
+    Raises:
+        ValueError: there is none.
+    """
+    with naming("model", name):
+        return AutoConfig.from_pretrained(name)
+
+
+def identify(name: str, config) -> EvaluatedModel:
+    """Which model that is: the fingerprint of a folder's weights or the commit on the Hub, and the classes it learned."""
+    folder = Path(name)
+    return EvaluatedModel(
+        weights=weights_fingerprint(folder) if any(folder.glob("*.safetensors")) else None,
+        revision=None if folder.is_dir() else getattr(config, "_commit_hash", None),
+        seen_classes=seen_classes(published_facts(name)) if config.model_type == "caan" else None,
+    )
+
+
+@torch.inference_mode()
+def require_input(retriever: Retriever) -> None:
+    """Raises ValueError where a model takes no pictures of its processor's size: below a patch, or not its one size."""
+    height, width = retriever.processor.size["height"], retriever.processor.size["width"]
+    try:
+        retriever.model.get_image_features(torch.zeros(1, 3, height, width))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"model {retriever.name!r} takes no pictures of {height} x {width} pixels: {reason.rstrip('.')}. Give another "
+            "--image_size, such as what it was trained with."
+        ) from error
 
 
 def frozen_backbone(name: str) -> CAANModel:

@@ -73,7 +73,7 @@ def warm_start(options: ModelOptions, fields: dict) -> CAANModel:
     for kind in ("vision", "text") if fields["use_text"] else ("vision",):
         if name := getattr(options, f"{kind}_model"):
             with naming(f"{kind}_model", name):
-                pretrained[kind] = load_encoder(name)
+                pretrained[kind] = load_encoder(name, kind)
             fields[f"{kind}_config"] = pretrained[kind][0].config
     try:
         model = CAANModel(CAANConfig(**fields))

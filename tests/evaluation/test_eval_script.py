@@ -1,25 +1,44 @@
 """eval.py as a user runs it.  python -m pytest tests/evaluation/test_eval_script.py"""
 
 import json
+import os
+import shutil
+import signal
 
 import pytest
+import torch
 import transformers
 from PIL import Image
 from running import finished, run_script, run_to_error, shapes
-from tiny import vision_config
+from tiny import caan_model, vision_config
+from trees import UNSEEN
 
 from caan.data.benchmark import make_benchmark
-from caan.evaluation.evaluate import embed_benchmark, evaluate
-from caan.evaluation.metrics import retrieval_metrics
+from caan.data.pictures import load_splits
+from caan.evaluation import run as running_evaluation
+from caan.evaluation.command import main
+from caan.evaluation.evaluate import embed_benchmark, evaluate, measure
+from caan.evaluation.record import Evaluation
 from caan.evaluation.reranking import rerank
 from caan.evaluation.retrievers import load_retriever
+from caan.evaluation.weights import weights_fingerprint
+from caan.options import DataOptions
 
 
 def arguments(output, *models, **options) -> list[str]:
-    settings = {"dataset": "folder", "data_dir": shapes(), "num_workers": 0, "output_dir": output, **options}
+    settings = {"dataset": "folder", "data_dir": shapes(), "num_workers": 0, "output_dir": output, "device": "cpu", **options}
     lists = {key: value for key, value in settings.items() if isinstance(value, list)}
     flat = [f"--{key}={value}" for key, value in settings.items() if key not in lists]
     return ["--model", *map(str, models), *flat, *(part for k, v in lists.items() for part in (f"--{k}", *map(str, v)))]
+
+
+def read(output) -> Evaluation:
+    return Evaluation.read(output / "results.json")
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    return make_benchmark(load_splits(DataOptions(dataset="folder", data_dir=str(shapes()))))
 
 
 @pytest.fixture(scope="module")
@@ -38,31 +57,42 @@ def evaluated(tmp_path_factory, backbone):
     return output, run_script("eval.py", arguments(output, *models, top_k=[3, 5], picture_rows=2)), models
 
 
-def test_each_model_is_measured_as_by_the_library(evaluated):
-    output, run, models = evaluated
-    content = json.loads((output / "results.json").read_text())
-    assert list(content["results"]) == [str(name) for name in models]
-    for name in models:
-        report = evaluate(load_retriever(str(name)), run.variables["benchmark"], {"top_k": (3, 5)})
-        row = content["results"][str(name)]
-        for metric, value in report.metrics.items():
-            assert row[metric] == pytest.approx(value, abs=1e-9), (name, metric)
+def test_each_model_is_measured_as_by_the_library(evaluated, benchmark):
+    output, _, models = evaluated
+    record = read(output)
+    assert list(record.results) == [models[0].name, models[1].name, "pixels"]
+    for name, row in zip(models, record.results.values()):
+        report = evaluate(load_retriever(str(name)), benchmark, {"top_k": (3, 5)})
+        assert {metric: row[metric] for metric in report.metrics} == pytest.approx(report.metrics, abs=1e-9)
         assert row["gallery_size"] == 16 and row["num_queries"] == 20
 
 
-def test_the_results_tell_their_circumstances(evaluated):
+def test_the_record_tells_its_circumstances(evaluated):
     output, _, models = evaluated
-    content = json.loads((output / "results.json").read_text())
-    assert (content["dataset"], content["split"], content["generalized"], content["device"]) == ("folder", "test", False, "cpu")
-    assert content["top_k"] == [3, 5] and content["dataset_config"]
-    assert "python eval.py --model " in content["command"] and content["versions"]["caan"]
-    assert content["definitions"]["prec_3"] == "Prec@3: hits in the top 3, divided by 3"
+    record = read(output)
+    assert (record.dataset, record.split, record.generalized) == ("folder", "test", False)
+    assert record.dataset_config and record.classes == list(UNSEEN) and record.rerank is None
+    assert (record.settings["top_k"], record.settings["device"]) == ([3, 5], "cpu")
+    assert record.command.startswith(f"python eval.py --model {models[0].name} {models[1].name} pixels --dataset=folder")
+    assert record.definitions["prec_3"] == "Prec@3: hits in the top 3, divided by 3" and record.versions["caan"]
+    caan, plain, pixels = record.models.values()
+    assert caan.weights == weights_fingerprint(models[0]) and plain.weights == weights_fingerprint(models[1])
+    assert [record.seen(name).kind for name in record.results] == ["unseen", "unknown", "unseen"]
+
+
+def test_no_path_of_the_machine_is_in_what_may_be_published(evaluated):
+    output, _, models = evaluated
+    for name in ("results.json", "table.md"):
+        text = (output / name).read_text()
+        for path in (output, *models[:2], shapes(), shapes().parent):
+            assert str(path) not in text, (name, path)
 
 
 def test_table_and_pictures(evaluated):
     output, run, models = evaluated
     table = (output / "table.md").read_text()
-    assert table in run.stdout and len(table.splitlines()) == 2 + len(models)
+    assert table in run.stdout and len([line for line in table.splitlines() if line.startswith("| ")]) == 2 + len(models)
+    assert "2 classes, none of which the model saw in training" in table and "Re-ranked" not in table
     for name in models:
         image = Image.open(output / f"retrieval_{name if name == 'pixels' else name.name}.png")
         assert image.width > 1000
@@ -70,32 +100,68 @@ def test_table_and_pictures(evaluated):
     assert "20 queries in a gallery of 16" in run.stdout
 
 
+def test_seen_classes_are_told_from_unseen_ones(tmp_path):
+    folder, _ = finished()
+    run = run_script("eval.py", arguments(tmp_path / "seen", folder, split="validation", picture_rows=0))
+    assert read(tmp_path / "seen").seen(folder.name) == (5, 5)
+    assert f"- {folder.name}: 5 classes, all of which the model saw in training: no zero-shot numbers" in run.stdout
+    other = tmp_path / "other"  # one of the test's classes was among its seen ones
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("checkpoints"))
+    facts = json.loads((folder / "training.json").read_text())
+    (other / "training.json").write_text(json.dumps(facts | {"seen_classes": ["arch", "FRAME"]}))
+    run = run_script("eval.py", arguments(tmp_path / "mixed", other, picture_rows=0))
+    assert read(tmp_path / "mixed").seen("other").kind == "mixed"
+    assert "- other: 2 classes, of which the model saw 1 in training: no zero-shot numbers" in run.stdout
+
+
 def test_generalized_and_validation(tmp_path):
     run_script("eval.py", arguments(tmp_path / "all", "pixels", generalized=True, picture_rows=0))
-    row = json.loads((tmp_path / "all" / "results.json").read_text())["results"]["pixels"]
+    row = read(tmp_path / "all").results["pixels"]
     assert (row["gallery_size"], row["num_queries"]) == (56, 20)
     assert not list((tmp_path / "all").glob("*.png"))
     run_script("eval.py", arguments(tmp_path / "seen", "pixels", split="validation", picture_rows=0, average="macro"))
-    content = json.loads((tmp_path / "seen" / "results.json").read_text())
-    row = content["results"]["pixels"]
-    assert (row["gallery_size"], row["num_queries"], row["average"], content["split"]) == (5, 10, "macro", "validation")
+    record = read(tmp_path / "seen")
+    row = record.results["pixels"]
+    assert (row["gallery_size"], row["num_queries"], row["average"], record.split) == (5, 10, "macro", "validation")
 
 
-def test_reranking_is_measured_on_what_the_library_reranks(tmp_path):
-    run = run_script("eval.py", arguments(tmp_path, "pixels", rerank=3, picture_rows=0))
-    content = json.loads((tmp_path / "results.json").read_text())
-    benchmark = run.variables["benchmark"]
-    features = rerank(*embed_benchmark(load_retriever("pixels"), benchmark), 3)
-    expected = retrieval_metrics(*features, benchmark.queries.labels, benchmark.gallery_labels)
-    assert content["rerank"] == 3 and content["results"]["pixels"]["map_all"] == pytest.approx(expected["map_all"])
+def test_reranking_is_measured_on_what_the_library_reranks_and_said_wherever_numbers_stand(tmp_path, benchmark):
+    run = run_script("eval.py", arguments(tmp_path, "pixels", rerank=9, picture_rows=1))
+    record = read(tmp_path)
+    report = measure(rerank(*embed_benchmark(load_retriever("pixels"), benchmark), 9), benchmark)
+    assert record.rerank.neighbours == 9 and record.results["pixels"]["map_all"] == pytest.approx(report["map_all"])
+    content = json.loads((tmp_path / "results.json").read_text())["rerank"]
+    assert content["uses"] == "the whole gallery: transductive"
+    said = "**Re-ranked.** These numbers are re-ranked by query expansion with database-side augmentation over 9 neighbours"
+    for text in ((tmp_path / "table.md").read_text(), run.stdout):
+        assert said in text and "transductive" in text
+        assert "Here the median query has 8, fewer than the neighbours" in text
 
 
-def test_models_of_one_name_have_pictures_of_their_own(tmp_path, backbone):
+def test_models_of_one_name_have_numbers_and_pictures_of_their_own(tmp_path, backbone, benchmark):
     other = tmp_path / backbone.name
     transformers.AutoModel.from_config(vision_config()).save_pretrained(other)
     output = tmp_path / "out"
     run_script("eval.py", arguments(output, backbone, other, picture_rows=1, top_k=[1]))
-    assert len(list(output.glob("*.png"))) == 2
+    names = [backbone.name, f"{backbone.name} (2)"]
+    assert list(read(output).results) == names
+    assert {path.name for path in output.glob("*.png")} == {f"retrieval_{name}.png" for name in names}
+    for folder, name in zip((backbone, other), names):
+        expected = evaluate(load_retriever(str(folder)), benchmark)["map_all"]
+        assert read(output).results[name]["map_all"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_card_gets_the_record_and_the_picture(tmp_path, monkeypatch):
+    folder, _ = finished()
+    told = []
+    monkeypatch.setattr("caan.hub.card.update_card", lambda *given: told.append(given) or "written")
+    run = run_script("eval.py", arguments(tmp_path, "pixels", folder, picture_rows=1, update_card=True))
+    ((where, record, picture),) = told
+    assert where == folder and record.model == folder.name and record.results.keys() == {"pixels", folder.name}
+    assert picture == tmp_path / f"retrieval_{folder.name}.png" and "card: written" in run.stdout
+
+
+# --------------------------------------------------------------------------------------------------- what goes wrong
 
 
 @pytest.mark.parametrize(
@@ -106,7 +172,11 @@ def test_models_of_one_name_have_pictures_of_their_own(tmp_path, backbone):
         (["pixels"], {"dataset": "nothing"}, "error: No data set 'nothing'"),
         (["pixels"], {"split": "validation", "generalized": True}, "error: generalized adds the seen classes"),
         (["pixels"], {"rerank": 5, "update_card": True}, "A card shows the model's own ranking"),
-        (["pixels"], {"top_k": [0]}, "error: every K must be a positive integer"),
+        (["pixels"], {"update_card": True}, "error: update_card needs a folder of a CAAN among the models"),
+        (["pixels"], {"top_k": [0]}, "eval.py: error: top_k must be at least 1, got 0."),
+        (["pixels"], {"device": "nonsense"}, "error: device 'nonsense' cannot be used here: "),
+        (["pixels"], {"device": "meta"}, "error: device 'meta' cannot be used here: "),
+        (["pixels", "no/such"], {}, "error: model 'no/such' cannot be loaded"),  # before the pixels are measured
         (["pixels"], {"splt": "test"}, "eval.py: error: unknown option 'splt', did you mean 'split'?"),
     ],
 )
@@ -116,6 +186,65 @@ def test_bad_input_is_told_in_one_message(tmp_path, models, options, message):
     assert not (tmp_path / "out" / "results.json").exists()
 
 
-def test_the_benchmark_is_the_split(evaluated):
-    benchmark = evaluated[1].variables["benchmark"]
-    assert benchmark.queries.files == make_benchmark(evaluated[1].variables["splits"]).queries.files
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_told_in_one_line(tmp_path):
+    error = run_to_error("eval.py", arguments(tmp_path, "pixels", device="cuda"))
+    assert "eval.py: error: device 'cuda' cannot be used here: " in error and "Give --device cpu, or leave it out." in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(running_evaluation, "load_splits", lambda options: pytest.fail("the data was read"))
+    (tmp_path / "file").write_text("kept")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        error = run_to_error("eval.py", arguments(folder, "pixels"))
+        assert f"eval.py: error: {folder} cannot be written: " in error and "Give another --output_dir." in error
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_picture_smaller_than_a_patch_is_told(tmp_path, backbone):
+    error = run_to_error("eval.py", arguments(tmp_path, backbone, image_size=4))
+    assert f"error: model {str(backbone)!r} takes no pictures of 4 x 4 pixels: " in error and "--image_size" in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_damaged_weights_are_told_and_the_models_before_them_are_kept(tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(finished()[0], folder, ignore=shutil.ignore_patterns("checkpoints"))
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    error = run_to_error("eval.py", arguments(tmp_path / "out", "pixels", folder, picture_rows=0))
+    assert f"eval.py: error: model {str(folder)!r} cannot be loaded: " in error
+    assert list(read(tmp_path / "out").results) == ["pixels"]
+
+
+@pytest.mark.parametrize("stop, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_stop_says_what_is_kept(tmp_path, monkeypatch, capsys, stop, status, after):
+    calls = []
+
+    def interrupted(retriever, *args, **options):
+        calls.append(retriever.name)
+        if len(calls) > after:
+            os.kill(os.getpid(), stop)
+        return embed_benchmark(retriever, *args, **options)
+
+    monkeypatch.setattr(running_evaluation, "embed_benchmark", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        main(arguments(tmp_path, "pixels", "pixels", picture_rows=0), prog="caan eval")
+    assert caught.value.code == status
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    if after:
+        kept = f"the numbers of pixels are kept in {tmp_path}; to go on, give --model pixels and another --output_dir"
+        assert said == f"caan eval: stopped; {kept}" and list(read(tmp_path).results) == ["pixels"]
+    else:
+        assert said == "caan eval: stopped; no numbers were written; to go on, run the same command again"
+        assert not (tmp_path / "results.json").exists()
+
+
+def test_a_caan_that_lacks_weights_is_not_measured_with_random_ones(tmp_path):
+    model = caan_model()
+    state = {name: tensor for name, tensor in model.state_dict().items() if "image_encoder.projection" not in name}
+    model.save_pretrained(tmp_path / "model", state_dict=state)
+    with pytest.raises(ValueError, match=r"cannot be loaded: \d of its weights are missing: image_encoder.projection"):
+        load_retriever(str(tmp_path / "model"))

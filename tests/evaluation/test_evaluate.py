@@ -1,8 +1,4 @@
-"""Benchmarks, their measurement, picture and report.  python -m pytest tests/evaluation/test_evaluate.py"""
-
-import json
-import platform
-import sys
+"""Benchmarks, their measurement and picture.  python -m pytest tests/evaluation/test_evaluate.py"""
 
 import datasets
 import numpy as np
@@ -15,10 +11,8 @@ from trees import UNSEEN
 
 from caan.data.benchmark import make_benchmark
 from caan.data.pictures import Pictures, load_splits
-from caan.data.provenance import command_line, version_of
 from caan.evaluation import evaluate as evaluation
-from caan.evaluation.evaluate import embed_benchmark, evaluate, results_markdown, retrieval_picture, write_results
-from caan.evaluation.metrics import retrieval_metrics
+from caan.evaluation.evaluate import embed_benchmark, evaluate, measure, retrieval_picture
 from caan.evaluation.retrievers import Retriever
 from caan.options import DataOptions
 
@@ -116,13 +110,20 @@ def test_the_metrics_are_those_of_the_ranking(splits, retriever):
 # ---------------------------------------------------------------------------------------------------------- the picture
 
 
+@pytest.fixture
+def shown(monkeypatch):
+    """What the picture shows, in place of its pixels."""
+    told = {}
+    monkeypatch.setattr(evaluation, "retrieval_grid", lambda queries, results: told.update(queries=queries, results=results))
+    return told
+
+
 @pytest.mark.parametrize("rows", [1, 3, 20, 99])
-def test_the_picture_shows_queries_from_best_to_worst_with_their_nearest_photos(splits, monkeypatch, rows):
-    shown = {}
-    monkeypatch.setattr(evaluation, "retrieval_grid", lambda queries, results: shown.update(queries=queries, results=results))
+def test_the_picture_shows_queries_from_best_to_worst_with_their_nearest_photos(splits, shown, rows):
     benchmark = make_benchmark(splits)
     features = torch.randn(20, 6, generator=torch.Generator().manual_seed(0)), torch.randn(16, 6)
-    retrieval_picture(features, benchmark, rows, top_k=4)
+    report = measure(features, benchmark, per_query=True)
+    retrieval_picture(features, benchmark, report, rows, top_k=4)
     assert len(shown["queries"]) == len(shown["results"]) == min(rows, 20)
     scores = F.normalize(features[0], dim=-1) @ F.normalize(features[1], dim=-1).T
     names, place = benchmark.queries.names, {file: row for row, file in enumerate(benchmark.queries.files)}
@@ -135,10 +136,7 @@ def test_the_picture_shows_queries_from_best_to_worst_with_their_nearest_photos(
         assert [item[0].filename for item in items] == [benchmark.galleries[0].files[i] for i in best]
         assert [item[1] for item in items] == [names[benchmark.gallery_labels[i]] for i in best]
         assert [item[2] for item in items] == pytest.approx([scores[row, i].item() for i in best], abs=1e-5)
-    values = retrieval_metrics(*features, benchmark.queries.labels, benchmark.gallery_labels, per_query=True).per_query[
-        "map_all"
-    ]
-    ranked = values.argsort(descending=True, stable=True).tolist()
+    ranked = report.per_query["map_all"].argsort(descending=True, stable=True).tolist()
     places = [ranked.index(row) for row in order]
     assert places == sorted(set(places))  # no query twice, from the best on
     if rows == 1:
@@ -147,51 +145,43 @@ def test_the_picture_shows_queries_from_best_to_worst_with_their_nearest_photos(
         assert places == [3, 10, 16]
 
 
+@pytest.mark.parametrize("ties", ["gallery_order", "pessimistic"])
+def test_the_picture_shows_the_ranking_that_was_measured_ties_and_all(splits, shown, ties):
+    """A model that sees no difference: all scores are one tie, and the rule decides what the picture shows."""
+    benchmark = make_benchmark(splits)
+    features = torch.ones(20, 3), torch.ones(16, 3)
+    report = measure(features, benchmark, ties=ties, per_query=True, top_k=(8,))
+    retrieval_picture(features, benchmark, report, rows=20, top_k=8)
+    own = [[item[1] == label for item in items] for (_, label), items in zip(shown["queries"], shown["results"])]
+    assert sum(map(sum, own)) / (20 * 8) == pytest.approx(report["prec_8"])
+    if ties == "pessimistic":
+        assert not any(map(any, own))
+    else:
+        files = benchmark.galleries[0].files[:8]
+        assert all([item[0].filename for item in items] == files for items in shown["results"])
+
+
+def test_queries_without_a_relevant_photo_come_last_in_the_picture(splits, shown):
+    benchmark = make_benchmark(splits)
+    (gallery,) = benchmark.galleries
+    only = [i for i, label in enumerate(gallery.labels.tolist()) if gallery.names[label] == "frame"]
+    rows = [i for i, name in enumerate(splits["test"]["file"]) if not name.startswith("photo/gable")]
+    benchmark = make_benchmark(datasets.DatasetDict(test=splits["test"].select(rows)))
+    features = torch.randn(20, 4, generator=torch.Generator().manual_seed(1)), torch.randn(len(only), 4)
+    report = measure(features, benchmark, per_query=True)
+    assert report.num_queries_without_relevant == 10
+    retrieval_picture(features, benchmark, report, rows=4, top_k=3)
+    assert [label for _, label in shown["queries"]] == ["frame", "frame", "gable", "gable"]
+
+
 def test_the_picture_is_drawn(splits, retriever):
     benchmark = make_benchmark(splits)
-    image = retrieval_picture(embed_benchmark(retriever, benchmark, progress=False), benchmark, rows=2)
+    features = embed_benchmark(retriever, benchmark, progress=False)
+    image = retrieval_picture(features, benchmark, measure(features, benchmark, per_query=True), rows=2)
     assert image.mode == "RGB" and image.width > 10 * 112 and image.height > 2 * 112
 
 
-# ----------------------------------------------------------------------------------------------------------- the report
-
-
-@pytest.fixture
-def reports(splits, retriever):
-    benchmark = make_benchmark(splits)
-    return {"a/tiny": evaluate(retriever, benchmark, progress=False), "pixels": evaluate(retriever, benchmark, progress=False)}
-
-
-def test_a_report_file_holds_what_is_needed_to_get_it_again(tmp_path, monkeypatch, reports):
-    monkeypatch.setattr(sys, "argv", ["/somewhere/else/eval.py", "--model", "a/tiny", "pixels", "--data_dir", "my data"])
-    circumstances = {"dataset": "folder", "split": "test", "generalized": False, "seed": 3}
-    path = write_results(tmp_path / "new" / "folder", reports, circumstances)
-    assert path == tmp_path / "new" / "folder" / "results.json"
-    content = json.loads(path.read_text())
-    assert {key: content[key] for key in circumstances} == circumstances
-    assert content["command"] == "python eval.py --model a/tiny pixels --data_dir 'my data'"
-    assert list(content["results"]) == ["a/tiny", "pixels"]
-    for name, row in content["results"].items():
-        assert row["map_all"] == reports[name]["map_all"]
-        assert (row["gallery_size"], row["num_queries"], row["relevant_min"], row["average"]) == (16, 20, 8, "micro")
-        assert content["definitions"].keys() <= row.keys()
-    assert "divided by R" in content["definitions"]["map_all"]
-    assert content["versions"]["python"] == platform.python_version()
-    assert content["versions"]["torch"] == torch.__version__.split("+")[0] or content["versions"]["torch"] == torch.__version__
-    assert "/somewhere" not in path.read_text() and str(tmp_path) not in path.read_text()
-
-
-def test_the_table_has_a_row_a_model_and_a_column_a_metric(reports):
-    lines = results_markdown(reports).splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells[0] == ["model", *reports["pixels"].metrics]
-    assert cells[2] == ["a/tiny", *(f"{value:.4f}" for value in reports["a/tiny"].metrics.values())]
-    assert [row[0] for row in cells[2:]] == ["a/tiny", "pixels"]
-
-
-def test_small_facts():
-    assert version_of("no-such-package") == "not installed"
-    assert command_line(["/a/b/train.py", "--x=1 2", "it's"]) == """python train.py '--x=1 2' 'it'"'"'s'"""
+# --------------------------------------------------------------------------------------------------------------- the cost
 
 
 def test_pictures_are_not_decoded_to_make_a_benchmark(splits, monkeypatch):

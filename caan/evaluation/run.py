@@ -1,0 +1,115 @@
+"""An evaluation: from options to results.json, table.md and a picture of each model's retrieval.
+
+run = EvaluationRun(EvalOptions(model=["outputs/openmoji", "pixels"]), command=["eval.py", "--model", ...])
+for name in run.names:
+    run.evaluate(name)
+run.record.results
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from caan.data.benchmark import make_benchmark
+from caan.data.pictures import load_splits
+from caan.data.provenance import numbered, public_names
+from caan.evaluation.evaluate import embed_benchmark, measure, retrieval_picture
+from caan.evaluation.record import RESULTS_FILE, Evaluation, write_whole
+from caan.evaluation.report import RetrievalReport
+from caan.evaluation.reranking import Reranking
+from caan.evaluation.retrievers import PIXELS, load_retriever, retriever_config
+from caan.evaluation.summary import results_markdown
+from caan.options import EvalOptions
+
+TABLE_FILE = "table.md"
+UNRECORDED = {"model", "output_dir", "update_card", "rerank"}  # options that stand elsewhere in the record, or in no number
+
+
+class EvaluationRun:
+    """Models that are measured one after the other on one benchmark, and the record of it.
+
+    Attributes:
+        names: name in the record -> folder, Hub id or "pixels", in the order of the options.
+        output, device, benchmark: where files go, what computes, what is searched.
+        record: the numbers so far; `results.json` and `table.md` are written from it after each model.
+        files, pictures: name -> what the picture's file will be called, without its suffix; name -> a picture that is there.
+
+    Raises ValueError or OSError on input that cannot be used, before the first picture is encoded.
+    """
+
+    def __init__(self, options: EvalOptions, command: Sequence[str]):
+        self.options, self.output = options, Path(options.output_dir)
+        require_writable(self.output)
+        self.device = find_device(options.device)
+        self.names = dict(zip(public_names(options.model), options.model))
+        for name in options.model:
+            if name != PIXELS:
+                retriever_config(name)
+        splits = load_splits(options)
+        self.benchmark = make_benchmark(splits, options.split, options.generalized)
+        self.files = dict(zip(self.names, numbered(f"retrieval_{name.replace('/', '_')}" for name in self.names)))
+        self.pictures: dict[str, Path] = {}
+        settings = {name: value for name, value in asdict(options).items() if name not in UNRECORDED}
+        self.record = Evaluation.begin(
+            self.benchmark,
+            settings | {"device": str(self.device)},
+            command,
+            device=self.device,
+            rerank=Reranking(options.rerank) if options.rerank else None,
+            dataset=options.dataset,
+            dataset_config=splits[options.split].info.config_name,
+            split=options.split,
+            generalized=options.generalized,
+            average=options.average,
+            ties=options.ties,
+        )
+
+    def evaluate(self, name: str) -> RetrievalReport:
+        """Measures one of the models, and writes its numbers and its picture."""
+        options, benchmark = self.options, self.benchmark
+        retriever = load_retriever(self.names[name], options.image_size)
+        retriever.model.to(self.device)
+        features = embed_benchmark(retriever, benchmark, batch_size=options.batch_size, num_workers=options.num_workers)
+        if self.record.rerank:
+            features = self.record.rerank(*features)
+        chosen = {"top_k": options.top_k, "average": options.average, "ties": options.ties}
+        report = measure(features, benchmark, **chosen, per_query=options.picture_rows > 0)
+        self.record.add(name, report, retriever.identity)
+        if options.picture_rows:
+            self.pictures[name] = self.output / f"{self.files[name]}.png"
+            retrieval_picture(features, benchmark, report, options.picture_rows).save(self.pictures[name])
+        self.record.write(self.output / RESULTS_FILE)
+        write_whole(self.output / TABLE_FILE, results_markdown(self.record))
+        return report
+
+
+def find_device(name: str | None) -> torch.device:
+    """The device of that name, or the fastest there is.
+
+    Raises:
+        ValueError: there is none of that name on this machine.
+    """
+    if name is None:
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        torch.zeros(1, device=name).cpu()
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:  # a PyTorch built without that device asserts
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"device {name!r} cannot be used here: {reason}. Give --device cpu, or leave it out.") from error
+
+
+def require_writable(folder: Path) -> None:
+    """Makes the folder that the results go to and writes to it, before hours are spent on what could not be kept.
+
+    Raises:
+        OSError: naming the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written: {error.strerror}. Give another --output_dir.") from error

@@ -1,0 +1,53 @@
+"""Which of the evaluated classes a model was trained on: only numbers on classes that it never saw are zero-shot numbers."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Seen(NamedTuple):
+    """How many of the evaluated classes a model saw in training; None where its record does not say."""
+
+    classes: int
+    seen: int | None
+
+    @property
+    def kind(self) -> str:
+        """ "unseen", "seen", "mixed", or "unknown"."""
+        if self.seen is None:
+            return "unknown"
+        return "unseen" if not self.seen else "seen" if self.seen == self.classes else "mixed"
+
+    def __str__(self) -> str:
+        """The counts in words: "21 classes, none of which the model saw in training"."""
+        return {
+            "unseen": f"{self.classes:,} classes, none of which the model saw in training",
+            "seen": f"{self.classes:,} classes, all of which the model saw in training: no zero-shot numbers",
+            "mixed": f"{self.classes:,} classes, of which the model saw {self.seen:,} in training: no zero-shot numbers",
+            "unknown": f"{self.classes or 'a number of'} classes; whether the model saw them in training is not recorded",
+        }[self.kind]
+
+
+def compare_classes(evaluated: Iterable[str], seen: Iterable[str] | None) -> Seen:
+    """Counts the evaluated classes that are among a model's seen classes.
+
+    Data sets write one class in several ways: case, accents' form, blanks, hyphens and underscores make no difference.
+    """
+    evaluated = {class_key(name) for name in evaluated}
+    return Seen(len(evaluated), None if seen is None else len(evaluated & {class_key(name) for name in seen}))
+
+
+def class_key(name: str) -> str:
+    """What two spellings of one class have in common: "Hot-air balloon" and "hot_air_balloon" are one."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
+
+
+def seen_classes(facts: dict | None) -> list[str] | None:
+    """The classes that a model saw, by its `training.json`; None where that does not list them all.
+
+    Records before this one hold a number, which names no class. A run that trained on from another CAAN lists that one's too.
+    """
+    own = (facts or {}).get("seen_classes")
+    before = (facts or {}).get("seen_before", [])
+    return [*own, *before] if isinstance(own, list) and isinstance(before, list) else None

@@ -1,0 +1,75 @@
+"""What an evaluation says in words: the lines of `table.md`, which the model card shares."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from caan.evaluation.record import Evaluation
+from caan.evaluation.report import AVERAGES, TIES, results_table
+
+
+def metric_heading(name: str) -> str:
+    """How a metric's name is written: map_200_hits -> mAP@200 (hits), prec_100 -> Prec@100, top1 -> top-1."""
+    if name == "top1":
+        return "top-1"
+    kind, k, *variant = name.split("_")
+    return {"map": "mAP", "prec": "Prec"}[kind] + f"@{k}" + (f" ({variant[0]})" if variant else "")
+
+
+def metric_table(record: Evaluation, names: Mapping[str, str] | None = None, first: str = "model") -> str:
+    """A markdown table with a row for each retriever and a column for each metric.
+
+    Args:
+        names: how retrievers are called in it, where otherwise than in the record. first: heading of their column.
+    """
+    rows = [{first: (names or {}).get(name, name), **row} for name, row in record.results.items()]
+    headings = {first: first, **{name: metric_heading(name) for name in record.definitions}}
+    return results_table(rows, headings, digits=4)
+
+
+def protocol(record: Evaluation) -> str:
+    """Data set, split and gallery in words: "sketchy 104_21, split test, gallery: photos of the same classes"."""
+    data = f"{Path(record.dataset).name} {record.dataset_config or ''}".strip()
+    return f"{data}, split {record.split}, gallery: photos of {gallery_classes(record)}"
+
+
+def gallery_classes(record: Evaluation) -> str:
+    """Whose photos are searched."""
+    return "the same classes and of all classes of the training split" if record.generalized else "the same classes"
+
+
+def sizes(record: Evaluation) -> str:
+    """How much was searched, and for how much, in a sentence."""
+    row = next(iter(record.results.values()))
+    asked = row["num_queries"] - row["num_queries_without_relevant"]
+    return (
+        f"{asked:,} query sketches, a gallery of {row['gallery_size']:,} photos; relevant to a query are "
+        f"{row['relevant_min']:,} or more of them, {row['relevant_median']:,g} in the median."
+    )
+
+
+def means(record: Evaluation) -> str:
+    """Which mean, and what becomes of ties."""
+    return f"Numbers are the {AVERAGES[record.average]}; {TIES[record.ties]}."
+
+
+def reranking_note(record: Evaluation) -> str | None:
+    """What a reader must know of re-ranked numbers; None where they are not."""
+    row = next(iter(record.results.values()))
+    return record.rerank and record.rerank.describe(row["relevant_median"])
+
+
+def results_markdown(record: Evaluation) -> str:
+    """The text of `table.md`: what was measured, the table, definitions and notes; whoever copies the table has them beside."""
+    rerank = reranking_note(record)
+    evaluated = [f"- {name}: {record.seen(name)}" for name in record.results if record.models[name].seen_classes is not None]
+    definitions = [f"- {metric_heading(name)}: {text.partition(': ')[2] or text}" for name, text in record.definitions.items()]
+    parts = [
+        f"{protocol(record)}. {sizes(record)} {means(record)}",
+        rerank and f"**Re-ranked.** {rerank}",
+        metric_table(record),
+        "\n".join([*definitions, "- R is the number of relevant photos of a query; a hit is one of them."]),
+        "\n".join(evaluated),
+        "\n".join(f"- note: {note}" for note in record.notes),
+        f"    {record.command}",
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
