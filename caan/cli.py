@@ -20,7 +20,7 @@ COMMANDS = {
     "eval": ("caan.evaluation.command", "evaluate retrievers on a zero-shot benchmark"),
     "describe": ("caan.descriptions.command", "write descriptions of classes with a language model"),
     "export": ("caan.export.command", "write the towers as ONNX or torch.export files, checked and scored"),
-    "push": ("caan.hub.push", "publish a finished model on the Hub"),
+    "push": ("caan.hub.command", "publish a finished model on the Hub"),
 }
 
 Options = TypeVar("Options")

@@ -93,7 +93,7 @@ def test_imports_go_one_way(path):
         ("caan/errors.py", "caan.data.text", False),
         ("caan/training/loop.py", "caan.cli.main", False),
         ("caan/training/loop.py", "caan.options.TrainOptions", True),
-        ("caan/hub/push.py", "caan.cli.make_parser", True),
+        ("caan/hub/command.py", "caan.cli.make_parser", True),
         ("caan/hub/card.py", "caan.cli.make_parser", False),
         ("caan/evaluation/command.py", "caan.hub.card", True),
         ("caan/evaluation/command.py", "caan.export.graphs", False),

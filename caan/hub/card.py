@@ -14,8 +14,9 @@ from transformers import AutoConfig
 
 from caan.data.provenance import is_hub_id
 from caan.evaluation.facts import read_facts
-from caan.evaluation.report import AVERAGES, TIES, results_table
-from caan.hub.results import PICTURE_FILE, adopt_results, metric_heading, metric_names, model_index, read_results, write_entries
+from caan.evaluation.record import Evaluation, write_whole
+from caan.evaluation.summary import means, metric_heading, metric_table, protocol, reranking_note, sizes
+from caan.hub.results import PICTURE_FILE, adopt_results, model_index, read_results, write_entries
 from configuration_caan import CAANConfig
 
 TAGS = ["sketch-based-image-retrieval", "zero-shot", "sketch", "image-retrieval", "caan", "custom_code"]
@@ -34,7 +35,7 @@ def write_card(folder: Path, repo: str | None = None, license_id: str | None = N
         `README.md`, or None where it was edited and stays as it is.
     """
     path = folder / "README.md"
-    if path.exists() and not is_ours(path.read_text()):
+    if path.exists() and not is_ours(path.read_text(encoding="utf-8")):
         return None
     facts, results = read_facts(folder), read_results(folder)
     told = facts["options"] if facts else {}
@@ -42,17 +43,18 @@ def write_card(folder: Path, repo: str | None = None, license_id: str | None = N
     content = str(
         ModelCard.from_template(
             card_data(facts, results, license_id),
-            template_str=(files("caan.hub") / "model_card.md").read_text(),
+            template_str=(files("caan.hub") / "model_card.md").read_text(encoding="utf-8"),
             repo=repo or told.get("hub_model_id") or folder.resolve().name,
             facts=facts,
             results=results and describe_results(results),
             picture=PICTURE_FILE if results and (folder / PICTURE_FILE).is_file() else None,
             recipe=facts and describe_recipe(facts),
+            num_classes=facts and count_classes(facts),
             license_id=license_id,
             is_full=CAANConfig.from_pretrained(folder).use_text,
         )
     )
-    path.write_text(sign(content))
+    write_whole(path, sign(content))
     write_entries(folder, results)
     return path
 
@@ -70,12 +72,12 @@ def carded_folders(names: Sequence[str], split: str) -> list[str]:
     return folders
 
 
-def update_card(folder: Path, name: str, results: Path, picture: Path | None) -> str:
+def update_card(folder: Path, record: Evaluation, picture: Path | None) -> str:
     """Puts an evaluation into the model's folder and writes its card anew; returns what was done, in words.
 
     Args: as of `adopt_results`.
     """
-    written = adopt_results(folder, name, results, picture)
+    written = adopt_results(folder, record, picture)
     card = write_card(folder)
     return str(card) if card else f"README.md was edited and stays as it is (remove it to have it written anew); {written}"
 
@@ -87,13 +89,14 @@ def sign(content: str) -> str:
 
 
 def is_ours(content: str) -> bool:
-    """Whether a card is as `write_card` left it."""
-    return content == sign(content.rpartition(MARK)[0])
+    """Whether a card is as `write_card` left it, or empty, as a new repository's may be."""
+    return not content.strip() or content == sign(content.rpartition(MARK)[0])
 
 
-def card_data(facts: dict | None, results: dict | None, license_id: str) -> ModelCardData:
+def card_data(facts: dict | None, results: Evaluation | None, license_id: str) -> ModelCardData:
     """The header. Names stand in it only where they are those of Hub repositories."""
-    datasets = {record["dataset"] for record in (facts, results) if record and is_hub_id(record["dataset"])}
+    named = [*([facts["dataset"]] if facts else []), *([results.dataset] if results else [])]
+    datasets = {name for name in named if is_hub_id(name)}
     base = [name for name in (facts or {}).get("base_models", {}) if is_hub_id(name)]
     entries = model_index(results) if results else None
     return ModelCardData(
@@ -109,31 +112,26 @@ def card_data(facts: dict | None, results: dict | None, license_id: str) -> Mode
     )
 
 
-def describe_results(results: dict) -> dict:
+def describe_results(record: Evaluation) -> dict:
     """What the template says of an evaluation: the table of all retrievers, definitions, circumstances, how to repeat it."""
-    own, names = results["results"][results["model"]], metric_names(results)
-    rows = [
-        {"retriever": "**this model**" if name == results["model"] else name, **{m: row.get(m) for m in names}}
-        for name, row in results["results"].items()
-    ]
-    columns = {"retriever": "retriever", **{name: metric_heading(name) for name in names}}
-    others = [name for name in results["results"] if name != results["model"]]
-    again = others + [f"--{key} {results[key]}" for key in ("dataset", "dataset_config", "data_dir") if results.get(key)]
+    own = str(record.model)
+    others = [name for name in record.results if name != own]
+    asked = {"dataset": record.dataset, "dataset_config": record.dataset_config, "data_dir": record.settings.get("data_dir")}
+    flags = ["--generalized"] if record.generalized else []
     return {
-        "dataset": results["dataset"],
-        "config": results.get("dataset_config") or "default",
-        "generalized": results.get("generalized"),
-        "table": results_table(rows, columns, digits=4),
-        "definitions": {metric_heading(name): text.partition(": ")[2] or text for name, text in results["definitions"].items()},
-        "gallery_size": own["gallery_size"],
-        "num_queries": own["num_queries"] - own["num_queries_without_relevant"],
-        "relevant": f"{own['relevant_min']:,} or more of them, {own['relevant_median']:,g} in the median",
-        "average": AVERAGES[own["average"]],
-        "ties": TIES[own["ties"]],
-        "command": results["command"],
-        "again": " ".join([*again, *(["--generalized"] if results.get("generalized") else [])]),
-        "date": results["date"],
-        "versions": ", ".join(f"{name} {version}" for name, version in results["versions"].items()),
+        "dataset": record.dataset,
+        "protocol": protocol(record),
+        "seen": str(record.seen(own)),
+        "table": metric_table(record, {own: "**this model**"}, first="retriever"),
+        "definitions": {metric_heading(name): text.partition(": ")[2] or text for name, text in record.definitions.items()},
+        "sizes": sizes(record),
+        "means": means(record),
+        "rerank": reranking_note(record),
+        "notes": record.notes,
+        "command": record.command,
+        "again": " ".join([*others, *(f"--{key} {value}" for key, value in asked.items() if value), *flags]),
+        "date": record.date,
+        "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }
 
 
@@ -142,10 +140,11 @@ def describe_recipe(facts: dict) -> dict[str, object]:
     options = facts["options"]
     text = options["model"] or options["text_model"] or "random weights"
     searched, shade = options.get("inference_image_size"), options.get("sketch_shade")
+    precision = facts.get("precision", options["mixed_precision"])
     rates = {options["learning_rate"], options["vision_learning_rate"] or options["learning_rate"]}
     return {
         "data": f"`{facts['dataset']}`, zero-shot split `{facts['dataset_config']}`",
-        "seen classes": f"{facts['seen_classes']:,}",
+        "seen classes": f"{count_classes(facts):,}",
         "pictures": f"{facts['sketches']:,} sketches, {facts['photos']:,} photos",
         "vision encoders start from": options["model"] or options["vision_model"] or "random weights",
         "text encoder starts from": text if facts["uses_text"] else "none: trained without text",
@@ -155,11 +154,27 @@ def describe_recipe(facts: dict) -> dict[str, object]:
         "batch": f"{options['classes_per_batch']} classes x {options['items_per_class']} sketches and photos"
         + (f", on each of {facts['processes']} processes" if facts["processes"] > 1 else ""),
         "epochs, steps": f"{facts['epoch']:,}, {facts['step']:,}",
+        "batches for a step": facts.get("gradient_accumulation_steps", options["gradient_accumulation_steps"]),
         "learning rate": f"{options['learning_rate']:g}"
         + (f", vision encoders {options['vision_learning_rate']:g}" if len(rates) > 1 else ""),
-        "precision": {"no": "float32"}.get(options["mixed_precision"], options["mixed_precision"]),
+        "precision": {"no": "float32"}.get(precision, precision),
         "seed": options["seed"],
         "hardware": facts["hardware"] + (f", {facts['processes']} processes" if facts["processes"] > 1 else ""),
         "versions": ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
         "date": facts["date"],
+        **({"changed on the way": describe_history(facts["history"])} if facts.get("history") else {}),
     }
+
+
+def count_classes(facts: dict) -> int:
+    """How many classes a run trained on; records of earlier versions hold the number itself."""
+    seen = facts["seen_classes"]
+    return seen if isinstance(seen, int) else len(seen)
+
+
+def describe_history(history: list[dict]) -> str:
+    """Which settings changed when the run was resumed, and where it stood then."""
+    return "; ".join(
+        f"at step {entry['step']:,}: " + ", ".join(f"{name} {old} to {new}" for name, (old, new) in entry["changed"].items())
+        for entry in history
+    )

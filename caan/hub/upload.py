@@ -28,15 +28,18 @@ class PushError(OSError):
     """A push that failed. The message says why, and how to go on."""
 
 
-def open_repository(repo: str, options: PushOptions) -> None:
+def open_repository(repo: str, options: PushOptions) -> str:
     """Makes the repository and the branch where they are missing; the way to find out early whether a push will be let in.
+
+    Returns:
+        The repository's full name: of "name" alone that with the user's.
 
     Raises:
         PushError: the Hub cannot be reached or refuses; or `private` is asked of a repository that is public.
     """
     api = HfApi()
     try:
-        api.create_repo(repo, private=options.private or None, exist_ok=True)
+        repo = api.create_repo(repo, private=options.private or None, exist_ok=True).repo_id
         api.auth_check(repo, write=True)  # creating what is there already asks for no right to write
         if options.private and not api.repo_info(repo).private:
             raise PushError(f"{repo} is there and public. Make it private in its settings, or push without --private.")
@@ -44,6 +47,7 @@ def open_repository(repo: str, options: PushOptions) -> None:
             api.create_branch(repo, branch=options.revision, exist_ok=True)
     except Exception as error:
         raise PushError(reason(error, repo)) from error
+    return repo
 
 
 def upload(folder: Path, repo: str, options: PushOptions, message: str) -> str:
@@ -80,7 +84,7 @@ def reason(error: Exception, repo: str) -> str:
     return f"{constants.ENDPOINT} cannot be reached, or the connection broke ({type(cause).__name__}: {one_line(cause)})."
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """A message without the client's advice on other things."""
     return " ".join(line for line in str(error).splitlines() if line)[:300]
 
@@ -100,8 +104,7 @@ class BackgroundPush:
     """
 
     def __init__(self, repo: str, options: PushOptions):
-        open_repository(repo, options)
-        self.repo, self.options = repo, options
+        self.repo, self.options = open_repository(repo, options), options
         self.api = HfApi()
         self.running: Future | None = None
 

@@ -7,16 +7,17 @@ import torch
 from PIL import Image
 from tiny import caan_model, processor
 
-from caan.evaluation.evaluate import write_results
+from caan.data.provenance import public_name
 from caan.evaluation.facts import FACTS_FILE
 from caan.evaluation.metrics import retrieval_metrics
+from caan.evaluation.record import EvaluatedModel, Evaluation
 from caan.hub.card import update_card, write_card
 
 FACTS = {
     "dataset": "sketchy",
     "dataset_config": "104_21",
     "dataset_license": "Free for research.",
-    "seen_classes": 104,
+    "seen_classes": [f"class {number}" for number in range(104)],
     "sketches": 62787,
     "photos": 11250,
     "uses_text": True,
@@ -31,6 +32,7 @@ FACTS = {
         "learning_rate": 0.0001,
         "vision_learning_rate": 0.00001,
         "mixed_precision": "bf16",
+        "gradient_accumulation_steps": 1,
         "seed": 7,
         "keep": "best",
         "license": None,
@@ -45,6 +47,7 @@ FACTS = {
     "step": 2455,
     "finished": True,
     "validation_map_all": 0.8765432,
+    "finished_map_all": None,
 }
 
 
@@ -58,20 +61,44 @@ def make_folder(folder: Path, facts: dict | None = FACTS) -> Path:
     return folder
 
 
-def evaluate_folder(folder: Path, eval_folder: Path, dataset: str = "sketchy", picture: bool = True) -> dict:
-    """Adopts an evaluation of the folder's model and of the pixels, on random features; returns what eval.py wrote."""
+CLASSES = ["bat", "cabin", "cow", "dolphin"]
+
+
+def make_record(folder: Path, dataset: str = "sketchy", seen: list[str] | None = None, **fields) -> Evaluation:
+    """An evaluation of the folder's model and of the pixels on random features of four classes.
+
+    Args:
+        seen: classes that the model was trained on. fields: of the record, instead of the usual ones.
+    """
     generator = torch.Generator().manual_seed(0)
-    reports = {}
-    for name in (str(folder), "pixels"):
+    name = public_name(str(folder))
+    usual = {"dataset_config": "104_21", "split": "test", "generalized": False, "average": "micro", "ties": "gallery_order"}
+    record = Evaluation(
+        dataset=public_name(dataset),
+        classes=CLASSES,
+        settings={"data_dir": "Sketchy"},
+        hardware="CPU",
+        command=f"python eval.py --model {name} pixels --data_dir Sketchy",
+        date="2026-11-22",
+        versions={"python": "3.11.7", "torch": "2.15.0"},
+        model=name,
+        **{**usual, **fields},
+    )
+    for retriever in (name, "pixels"):
         features = torch.randn(20, 8, generator=generator), torch.randn(50, 8, generator=generator)
-        labels = torch.arange(20) % 4, torch.arange(50) % 4
-        reports[name] = retrieval_metrics(*features, *labels, top_k=(5, 10), ap_k=10)
-    circumstances = {"dataset": dataset, "dataset_config": "104_21", "split": "test", "generalized": False}
-    results = write_results(eval_folder, reports, circumstances | {"data_dir": "/data/Sketchy", "output_dir": str(eval_folder)})
+        report = retrieval_metrics(*features, torch.arange(20) % 4, torch.arange(50) % 4, top_k=(5, 10), ap_k=10)
+        record.add(retriever, report, EvaluatedModel(seen_classes=seen if retriever == name else None))
+    return record
+
+
+def evaluate_folder(folder: Path, eval_folder: Path, dataset: str = "sketchy", picture: bool = True, **fields) -> Evaluation:
+    """Adopts an evaluation of the folder's model, and returns its record. `fields` go to `make_record`."""
+    record = make_record(folder, dataset, **{"seen": FACTS["seen_classes"], **fields})
+    record.write(eval_folder / "results.json")
     if picture:
         Image.new("RGB", (30, 20), "white").save(eval_folder / "picture.png")
-    update_card(folder, str(folder), results, eval_folder / "picture.png" if picture else None)
-    return json.loads(results.read_text())
+    update_card(folder, record, eval_folder / "picture.png" if picture else None)
+    return record
 
 
 def contents(folder: Path) -> dict[str, bytes]:

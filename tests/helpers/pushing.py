@@ -11,8 +11,11 @@ FULL = BOTH | {"processor_config.json", "tokenizer.json", "tokenizer_config.json
 
 
 def caan_push(*arguments) -> int:
-    """Exit status of the command."""
-    return cli.main(["push", *map(str, arguments)])
+    """Exit status of the command, whether it returns it or ends the process."""
+    try:
+        return cli.main(["push", *map(str, arguments)])
+    except SystemExit as end:
+        return int(end.code or 0)
 
 
 def titles(hub, branch: str = "main") -> list[str]:

@@ -9,8 +9,10 @@ from folders import FACTS, contents, evaluate_folder, make_folder
 from huggingface_hub import ModelCard
 from tiny import caan_model
 
+from caan.evaluation.reranking import Reranking
+from caan.evaluation.summary import metric_heading
+from caan.evaluation.weights import weights_fingerprint
 from caan.hub.card import carded_folders, update_card, write_card
-from caan.hub.results import metric_heading
 from modeling_caan import CAANModel
 
 
@@ -45,11 +47,11 @@ def test_sections_and_their_order(folder, tmp_path):
 
 
 def test_the_table_is_what_was_measured(folder, tmp_path):
-    results = evaluate_folder(folder, tmp_path / "eval")["results"]
+    results = evaluate_folder(folder, tmp_path / "eval").results
     heading, *rows = table(sections(card_of(folder))["Results"])
     assert heading == ["retriever", "mAP@all", "mAP@10", "mAP@10 (hits)", "Prec@5", "Prec@10", "top-1"]
     names = ["map_all", "map_10", "map_10_hits", "prec_5", "prec_10", "top1"]
-    measured = {"**this model**": results[str(folder)], "pixels": results["pixels"]}
+    measured = {"**this model**": results[folder.name], "pixels": results["pixels"]}
     assert rows == [[label, *(f"{row[name]:.4f}" for name in names)] for label, row in measured.items()]
 
 
@@ -58,7 +60,7 @@ def test_every_metric_is_defined_and_every_file_named_is_there(folder, tmp_path)
     text = sections(card_of(folder))["Results"]
     for heading in table(text)[0][1:]:
         assert f"\n- {heading}: " in text
-    assert "sketches, a gallery of 50 photos; relevant to a\nquery are 12 or more of them, 12.5 in the median" in text
+    assert "20 query sketches, a gallery of 50 photos; relevant to a query are 12 or more of them, 12.5 in the median." in text
     links = re.findall(r"\]\(([^)]+)\)", card_of(folder).text)
     assert {link for link in links if "://" not in link} == {"results.json", "retrieval.png", "training.json"}
     assert all((folder / link).is_file() for link in links if "://" not in link)
@@ -66,7 +68,7 @@ def test_every_metric_is_defined_and_every_file_named_is_there(folder, tmp_path)
 
 def test_no_number_comes_from_anywhere_else(folder, tmp_path):
     written = evaluate_folder(folder, tmp_path / "eval")
-    measured = [value for row in written["results"].values() for value in row.values() if isinstance(value, float)]
+    measured = [value for row in written.results.values() for value in row.values() if isinstance(value, float)]
     known = {f"{value:.4f}" for value in [*measured, FACTS["validation_map_all"]]}
     text = sections(card_of(folder))["Results"]
     shown = re.findall(r"\d\.\d{3,}", text)
@@ -85,6 +87,7 @@ def test_training_recipe(folder):
         "input": "224 x 224 pixels",
         "batch": "16 classes x 4 sketches and photos, on each of 2 processes",
         "epochs, steps": "5, 2,455",
+        "batches for a step": "1",
         "learning rate": "0.0001, vision encoders 1e-05",
         "precision": "bf16",
         "seed": "7",
@@ -177,14 +180,14 @@ def test_header(folder, tmp_path):
     assert (data.library_name, data.pipeline_tag, data.license) == ("transformers", "image-feature-extraction", "unknown")
     assert data.base_model == ["facebook/dinov2-small"] and data.datasets is None
     assert data.metrics == ["mean_average_precision", "precision"] and "sketch-based-image-retrieval" in data.tags
-    own = written["results"][str(folder)]
+    own = written.results[folder.name]
     entries = {entry.metric_name: entry for entry in data.eval_results}
     assert {name: entry.metric_value for name, entry in entries.items()} == {
-        metric_heading(name): own[name] for name in written["definitions"]
+        metric_heading(name): own[name] for name in written.definitions
     }
     entry = entries["mAP@all"]
     assert (entry.dataset_type, entry.dataset_config, entry.dataset_split) == ("sketchy", "104_21", "test")
-    assert entry.dataset_name == "sketchy 104_21, gallery: photos of unseen classes"
+    assert entry.dataset_name == "sketchy 104_21, split test, gallery: photos of the same classes"
 
 
 # ------------------------------------------------------------------------------------------------- cards edited by hand
@@ -208,11 +211,10 @@ def test_a_card_of_ours_is_written_anew_and_stays_the_same(folder):
 
 
 def test_update_card_says_what_it_did(folder, tmp_path):
-    evaluate_folder(folder, tmp_path / "eval")
-    results = tmp_path / "eval" / "results.json"
-    assert update_card(folder, str(folder), results, None) == str(folder / "README.md")
+    record = evaluate_folder(folder, tmp_path / "eval")
+    assert update_card(folder, record, None) == str(folder / "README.md")
     (folder / "README.md").write_text("mine")
-    said = update_card(folder, str(folder), results, None)
+    said = update_card(folder, record, None)
     assert said.startswith("README.md was edited and stays as it is") and str(folder / "results.json") in said
 
 
@@ -223,3 +225,71 @@ def test_which_cards_an_evaluation_can_update(folder, tmp_path):
     for given, split in ((names[:2], "test"), (names, "validation")):
         with pytest.raises(ValueError, match="update_card needs a folder of a CAAN among the models, and the zero-shot split"):
             carded_folders(given, split)
+
+
+def test_an_empty_card_is_no_edited_one(folder):
+    """As a new repository has it."""
+    for text in ("", "\n\n"):
+        (folder / "README.md").write_text(text)
+        assert write_card(folder) is not None and "## Use" in (folder / "README.md").read_text()
+
+
+# ------------------------------------------------------------------------------------- what a reader must not be told wrongly
+
+
+@pytest.mark.parametrize(
+    "seen,told",
+    [
+        (["door", "fan"], "4 classes, none of which the model saw in training."),
+        (["bat", "cabin", "cow", "dolphin", "fan"], "4 classes, all of which the model saw in training: no zero-shot numbers."),
+        (["Bat", "fan"], "4 classes, of which the model saw 1 in training: no zero-shot numbers."),
+        (None, "4 classes; whether the model saw them in training is not recorded."),
+    ],
+)
+def test_the_card_says_whether_the_classes_were_seen(folder, tmp_path, seen, told):
+    evaluate_folder(folder, tmp_path / "eval", seen=seen)
+    assert f"The queries are of {told}" in sections(card_of(folder))["Results"]
+    assert "never saw" not in sections(card_of(folder))["Results"]
+
+
+def test_both_numbers_of_a_whitened_model_are_named(tmp_path):
+    card = card_of(make_folder(tmp_path / "m", facts={**FACTS, "finished_map_all": 0.7654321}))
+    text = " ".join(sections(card)["Results"].split())
+    assert (
+        "These weights were selected by mAP@all on held-out items of *seen* classes: 0.8765, which is no zero-shot number."
+        in text
+    )
+    assert "Whitened after that, they reach 0.7654 there." in text
+    assert "Whitened" not in card_of(make_folder(tmp_path / "n")).text
+
+
+def test_re_ranked_numbers_are_said_to_be(folder, tmp_path):
+    evaluate_folder(folder, tmp_path / "eval", dataset="org/sketchy-zs", rerank=Reranking(neighbours=10))
+    card = card_of(folder)
+    assert "**Re-ranked.** " in card.text and "transductive" in card.text
+    assert all("re-ranked" in entry.dataset_name for entry in card.data.eval_results)
+    assert "re-ranked by the whole gallery (transductive)" in (folder / ".eval_results" / "caan_sketchy-zs.yaml").read_text()
+
+
+def test_a_resumed_run_tells_what_changed(tmp_path):
+    history = [{"step": 1200, "changed": {"num_epochs": [3, 5], "processes": [2, 1]}}]
+    card = card_of(make_folder(tmp_path / "m", facts={**FACTS, "history": history, "precision": "no"}))
+    rows = dict(table(sections(card)["Training"]))
+    assert rows["changed on the way"] == "at step 1,200: num_epochs 3 to 5, processes 2 to 1"
+    assert rows["precision"] == "float32"  # what ran, whatever was asked for
+
+
+def test_records_of_the_version_before_are_read(folder, tmp_path):
+    """A folder with training.json and results.json of commit d570c56: the number of classes, and no list of them."""
+    (folder / "training.json").write_text(json.dumps({**FACTS, "seen_classes": 104}))
+    record = evaluate_folder(folder, tmp_path / "eval")
+    old = {
+        "dataset": "sketchy", "dataset_config": "104_21", "split": "test", "generalized": False, "data_dir": "Sketchy",
+        "results": record.results, "definitions": record.definitions, "command": record.command, "date": record.date,
+        "versions": record.versions, "model": folder.name, "weights": record.models and weights_fingerprint(folder),
+    }  # fmt: skip
+    (folder / "results.json").write_text(json.dumps(old))
+    write_card(folder)
+    text = card_of(folder).text
+    assert "whether the model saw them in training is not recorded" in text and "It learned 104 classes" in text
+    assert f"{record.results[folder.name]['map_all']:.4f}" in text

@@ -1,6 +1,8 @@
 """`caan push` and the pushes of a training run, against the fake Hub.  python -m pytest tests/hub/test_push.py"""
 
 import json
+import os
+import signal
 
 import pytest
 from fake_hub import READER
@@ -11,8 +13,9 @@ from safetensors.torch import load
 from tiny import assert_same_tensors, caan_model, complaints
 from transformers import AutoImageProcessor, AutoModel, AutoProcessor
 
-from caan.hub.push import push
-from caan.options import PushOptions
+from caan.hub.push import push, push_finished
+from caan.hub.upload import BackgroundPush
+from caan.options import PushOptions, TrainPushOptions
 from modeling_caan import TEXT_MODULES, CAANModel
 
 
@@ -128,7 +131,7 @@ def test_a_failed_push_loses_nothing_and_says_how_to_go_on(hub, folder, capsys, 
     hub.fail(method, path, **dict(zip(("status", "message"), answer)))
     assert caan_push(folder, REPO, "--license", "mit") == 1
     error = capsys.readouterr().err
-    assert error.startswith("caan push: ") and said in error
+    assert error.startswith("\ncaan push: error: ") and said in error
     assert f"Nothing is lost: {folder} is whole. To go on: caan push {folder} {REPO} --license mit" in error
     assert contents(folder) == before and HfApi().model_info(REPO).sha == there
     hub.faults.clear()
@@ -157,10 +160,10 @@ def test_an_unknown_licence_is_refused_before_anything_is_sent(hub, folder, caps
 
 
 def test_a_folder_without_a_model_is_named(hub, tmp_path, capsys):
-    assert caan_push(tmp_path / "none", REPO) == 2
-    assert f"caan push: {tmp_path}/none holds no CAAN: give the folder that train.py wrote" in capsys.readouterr().err
+    assert caan_push(tmp_path / "none", REPO) == 1
+    assert f"caan push: error: {tmp_path}/none holds no CAAN: give the folder that train.py wrote" in capsys.readouterr().err
     CAANModel.from_pretrained(make_folder(tmp_path / "m")).config.vision_config.save_pretrained(tmp_path / "vit")
-    assert caan_push(tmp_path / "vit", REPO) == 2
+    assert caan_push(tmp_path / "vit", REPO) == 1
     assert hub.log == []
 
 
@@ -176,4 +179,42 @@ def test_ctrl_c_says_how_to_go_on(hub, folder, capsys, monkeypatch):
 
     monkeypatch.setattr("caan.hub.push.upload", stop)
     assert caan_push(folder, REPO, "--full") == 130
-    assert f"stopped; to go on: caan push {folder} {REPO} --full" in capsys.readouterr().err
+    assert f"to go on: caan push {folder} {REPO} --full" in capsys.readouterr().err
+
+
+def test_a_name_without_an_organisation_is_the_user_s_own(hub, folder, capsys):
+    """What the Hub makes of it is where the files go, and what the card says."""
+    assert caan_push(folder, "mine") == 0
+    assert list(hub.repositories) == [("model", "writer/mine")]
+    files = hub.files("writer/mine")
+    assert '"writer/mine"' in files["README.md"].decode() and "model.safetensors" in files
+
+
+def test_sigterm_says_how_to_go_on(hub, folder, capsys, monkeypatch):
+    def stop(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("caan.hub.push.upload", stop)
+    assert caan_push(folder, REPO) == 143
+    assert f"caan push: stopped; {folder} is whole; to go on: caan push {folder} {REPO}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_damaged_folder_is_named_in_one_line(hub, folder, capsys, file):
+    (folder / file).write_bytes((folder / file).read_bytes()[:50])
+    assert caan_push(folder, REPO) == 1
+    error = capsys.readouterr().err
+    assert f"caan push: error: folder '{folder}' cannot be loaded: " in error and "Traceback" not in error
+    assert hub.repositories == {}
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device", "x"), RuntimeError("something of the client")])
+def test_the_last_push_of_a_run_never_raises(hub, folder, caplog, monkeypatch, error):
+    def fail(*args):
+        raise error
+
+    background = BackgroundPush(REPO, TrainPushOptions(push_to_hub=True, hub_model_id=REPO))
+    monkeypatch.setattr("caan.hub.push.prepare_folder", fail)
+    push_finished(background, folder)
+    assert "The model was not pushed: " in caplog.text and str(error.args[-1]) in caplog.text
+    assert f"{folder} is whole. To go on: caan push {folder} {REPO}" in caplog.text

@@ -8,9 +8,10 @@ from folders import evaluate_folder, make_folder
 from huggingface_hub import ModelCard, parse_eval_result_entries
 from tiny import caan_model
 
+from caan.evaluation.summary import metric_heading
 from caan.evaluation.weights import weights_fingerprint
 from caan.hub.card import write_card
-from caan.hub.results import metric_heading, read_results
+from caan.hub.results import read_results
 from modeling_caan import CAANModel
 
 
@@ -31,8 +32,11 @@ def test_eval_results_for_a_benchmark_on_the_hub_alone(folder, tmp_path):
     (entry,) = parse_eval_result_entries(yaml.safe_load(path.read_text()))
     assert path.name == "caan_sketchy-zs.yaml"
     assert (entry.dataset_id, entry.task_id) == ("org/sketchy-zs", "104_21")
-    assert entry.value == written["results"][str(folder)]["map_all"] and entry.date == written["date"]
-    assert entry.notes == "mAP@all, sketchy-zs 104_21, gallery: photos of unseen classes (50 photos), micro average"
+    assert entry.value == written.results[folder.name]["map_all"] and entry.date == written.date
+    assert entry.notes == (
+        "mAP@all, sketchy-zs 104_21, split test, gallery: photos of the same classes (50 photos), micro average; "
+        "4 classes, none of which the model saw in training"
+    )
     assert card_of(folder).data.datasets == ["org/sketchy-zs"]
     assert metadata_errors(card_of(folder).content, "model") == []
 
