@@ -57,8 +57,8 @@ def shade_silhouette(sketch: Image.Image, darkness: float, ink_threshold: float)
     gray = np.asarray(sketch.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
     area = silhouette(gray < 255 * (1 - ink_threshold))
     shade = Image.fromarray(np.where(area, 255 * (1 - darkness), 255).astype(np.uint8))
-    shade = np.asarray(shade.resize(sketch.size, Image.Resampling.BILINEAR))
-    return Image.fromarray(np.minimum(np.asarray(sketch), shade[..., None]))
+    cover = np.asarray(shade.resize(sketch.size, Image.Resampling.BILINEAR))
+    return Image.fromarray(np.minimum(np.asarray(sketch), cover[..., None]))
 
 
 def silhouette(ink: np.ndarray, gap: int = GAP) -> np.ndarray:

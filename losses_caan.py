@@ -18,7 +18,7 @@ def in_float32(function: Callable) -> Callable:
 
     @wraps(function)
     def run(*args, **kwargs):
-        args = [cast(value) for value in args]
+        args = tuple(cast(value) for value in args)
         kwargs = {name: cast(value) for name, value in kwargs.items()}
         device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
         if not torch.amp.is_autocast_available(device):  # the meta device knows none

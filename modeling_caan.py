@@ -12,7 +12,7 @@ import copy
 import inspect
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -565,7 +565,7 @@ class CAANModel(PreTrainedModel):
             raise ValueError("Give pixel_values (photos), sketch_pixel_values, or both.")
         if output_attentions and (labels is None or not self.config.use_text):
             raise ValueError("output_attentions needs labels and a model with text (use_text=True).")
-        output = {}
+        output: dict[str, Any] = {}
         if photos is not None:
             output["last_hidden_state"] = join(photos)
             output["image_embeds"] = output["pooler_output"] = self.retrieval_vectors(photos, "photo")
@@ -576,7 +576,7 @@ class CAANModel(PreTrainedModel):
                 raise ValueError("With labels, give as many photos as sketches; row i of both is of class labels[i].")
             text = self._read_text(input_ids, attention_mask, text_features, text_mask) if self.config.use_text else None
             output.update(self._losses(sketches, photos, labels, text))
-            if output_attentions:
+            if output_attentions and text is not None:
                 words, mask = text[0][labels], text[1][labels]
                 output["sketch_text_attentions"] = self.sketch_alignment(join(sketches), words, mask, True)[1]
                 output["image_text_attentions"] = self.image_alignment(join(photos), words, mask, True)[1]

@@ -380,7 +380,7 @@ class SketchRetrievalPipeline(Pipeline):
             self._require_own(gallery)
             return gallery
         if isinstance(gallery, (torch.Tensor, np.ndarray)):
-            return Gallery(gallery)
+            return Gallery(torch.as_tensor(gallery))
         return self.encode_gallery(gallery)
 
     def _require_own(self, gallery: Gallery) -> None:

@@ -140,7 +140,7 @@ def open_image(source) -> Image.Image:
     except Exception as error:  # a broken file raises whatever its decoder comes upon: zlib, struct, index errors, ...
         raise ValueError(f"Cannot read the image {name}: {error}. Repair or remove the file.") from error
     if image is not source:
-        image.filename = name
+        image.filename = name  # type: ignore[attr-defined]
     return image
 
 
@@ -212,7 +212,7 @@ def flatten_image(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-class CAANImagesKwargs(ImagesKwargs, total=False):
+class CAANImagesKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
     """
     modality (`str`): "sketch" or "photo".
     ink_threshold (`float`): Distance from the ground, as a share of the full range, above which a sketch's pixel is ink.
@@ -289,7 +289,7 @@ class CAANImageProcessor(PilBackend):
         return prepared
 
 
-class CAANProcessorKwargs(ProcessingKwargs, total=False):
+class CAANProcessorKwargs(ProcessingKwargs, total=False):  # type: ignore[call-arg]
     images_kwargs: CAANImagesKwargs
     _defaults = {"text_kwargs": {"padding": True, "truncation": True}}
 

@@ -20,7 +20,8 @@ def embed_benchmark(retriever: Retriever, benchmark: Benchmark, **options) -> tu
 
 def measure(features: tuple, benchmark: Benchmark, **options) -> RetrievalReport:
     """Retrieval metrics of features, as `embed_benchmark` gives them. `options` go to `retrieval_metrics`."""
-    return retrieval_metrics(*features, benchmark.queries.labels, benchmark.gallery_labels, **options)
+    queries, gallery = features
+    return retrieval_metrics(queries, gallery, benchmark.queries.labels, benchmark.gallery_labels, **options)
 
 
 def evaluate(retriever: Retriever, benchmark: Benchmark, metric_options: dict | None = None, **options) -> RetrievalReport:
@@ -42,6 +43,7 @@ def retrieval_picture(
         rows: how many queries.
     """
     labels, names = benchmark.gallery_labels, benchmark.queries.names
+    assert report.per_query is not None, "the report must have per_query"
     order = report.per_query["map_all"].nan_to_num(-1).argsort(descending=True, stable=True)
     rows = min(rows, len(order))
     chosen = [int(order[int((i + 0.5) * len(order) / rows)]) for i in range(rows)]

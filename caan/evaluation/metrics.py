@@ -94,7 +94,7 @@ class RetrievalAccumulator:
         Raises:
             ValueError: if no query has a relevant photo, or the macro mean is asked for without labels.
         """
-        if not self._chunks:
+        if not self._chunks or self.gallery_size is None:
             raise ValueError("there are no queries: call update(scores, relevant) first")
         values = {name: torch.cat([chunk[name] for chunk in self._chunks]) for name in self._chunks[0]}
         num_relevant = values.pop("relevant")
@@ -119,7 +119,7 @@ class RetrievalAccumulator:
             relevant_median=float(num_relevant[kept].double().quantile(0.5)),
             average=self.average,
             ties=self.ties,
-            notes=report_notes(num_relevant.tolist(), self.gallery_size, sorted({*self.top_k, self.ap_k})),
+            notes=report_notes(num_relevant.tolist(), self.gallery_size, sorted(set(self.top_k))),
             per_class=per_class,
             per_query=values if self.per_query else None,
         )
