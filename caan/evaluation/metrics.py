@@ -119,7 +119,7 @@ class RetrievalAccumulator:
             relevant_median=float(num_relevant[kept].double().quantile(0.5)),
             average=self.average,
             ties=self.ties,
-            notes=report_notes(num_relevant.tolist(), self.gallery_size, sorted({*self.top_k, self.ap_k})),
+            notes=report_notes(num_relevant.tolist(), self.gallery_size, sorted(set(self.top_k))),
             per_class=per_class,
             per_query=values if self.per_query else None,
         )

@@ -156,7 +156,9 @@ def _from_format_1(content: dict) -> dict:
     names = list(content["results"])
     own, weights = content.get("model"), content.get("weights")
     own = own if own in names else None  # format 1 had the list of all models under this key before a folder took it
-    circumstances = next(iter(content["results"].values()))
+    if not names:
+        raise ValueError("it has no numbers")
+    circumstances = content["results"][names[0]]
     return {
         **{key: value for key, value in content.items() if key in known},
         "format": FORMAT,

@@ -21,12 +21,13 @@ class Seen(NamedTuple):
 
     def __str__(self) -> str:
         """The counts in words: "21 classes, none of which the model saw in training"."""
-        return {
-            "unseen": f"{self.classes:,} classes, none of which the model saw in training",
-            "seen": f"{self.classes:,} classes, all of which the model saw in training: no zero-shot numbers",
-            "mixed": f"{self.classes:,} classes, of which the model saw {self.seen:,} in training: no zero-shot numbers",
-            "unknown": f"{self.classes or 'a number of'} classes; whether the model saw them in training is not recorded",
-        }[self.kind]
+        classes = f"{self.classes:,} classes" if self.classes else "a number of classes"  # old records list none
+        if self.seen is None:
+            return f"{classes}; whether the model saw them in training is not recorded"
+        if not self.seen:
+            return f"{classes}, none of which the model saw in training"
+        counted = "all of which the model saw" if self.kind == "seen" else f"of which the model saw {self.seen:,}"
+        return f"{classes}, {counted} in training: no zero-shot numbers"
 
 
 def compare_classes(evaluated: Iterable[str], seen: Iterable[str] | None) -> Seen:

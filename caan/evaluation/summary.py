@@ -61,7 +61,7 @@ def reranking_note(record: Evaluation) -> str | None:
 def results_markdown(record: Evaluation) -> str:
     """The text of `table.md`: what was measured, the table, definitions and notes; whoever copies the table has them beside."""
     rerank = reranking_note(record)
-    evaluated = [f"- {name}: {record.seen(name)}" for name in record.results if record.models[name].seen_classes is not None]
+    evaluated = [f"- {name}: {record.seen(name)}" for name in record.results]
     definitions = [f"- {metric_heading(name)}: {text.partition(': ')[2] or text}" for name, text in record.definitions.items()]
     parts = [
         f"{protocol(record)}. {sizes(record)} {means(record)}",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from caan.evaluation.metrics import RetrievalAccumulator, retrieval_metrics, score_metrics
+from caan.evaluation.metrics import RetrievalAccumulator, best_photos, retrieval_metrics, score_metrics
 from caan.evaluation.report import results_table
 
 
@@ -321,3 +321,29 @@ def test_results_table_is_aligned_markdown():
         results_table([{"map_all": 1.0}], ["map_al"])
     with pytest.raises(ValueError, match="at least one row"):
         results_table([], ["name"])
+
+
+# ------------------------------------------------------------------------------------------------------ the ranking shown
+
+
+@pytest.mark.parametrize("ties", ["gallery_order", "pessimistic"])
+@pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])
+def test_the_first_photos_are_those_that_the_metrics_count(similarity, ties):
+    """Features of few values, so that half of the gallery is tied."""
+    generator = torch.Generator().manual_seed(2)
+    queries, gallery = (torch.randint(1, 4, (size, 2), generator=generator).double() for size in (15, 40))
+    labels = torch.randint(3, (15,), generator=generator), torch.randint(3, (40,), generator=generator)
+    report = retrieval_metrics(
+        queries, gallery, *labels, similarity=similarity, ties=ties, top_k=(1, 7), per_query=True, chunk_size=4
+    )
+    rows, scores = best_photos(queries, gallery, *labels, top_k=7, similarity=similarity, ties=ties)
+    hits = (labels[1][rows] == labels[0][:, None]).double()
+    assert torch.equal(hits.mean(1), report.per_query["prec_7"]) and torch.equal(hits[:, 0], report.per_query["prec_1"])
+    assert (scores.diff(dim=1) <= 0).all()
+    values = [[slow_similarity(similarity, q, gallery[i].tolist()) for i in r] for q, r in zip(queries.tolist(), rows.tolist())]
+    assert torch.allclose(scores.double(), torch.tensor(values).double(), atol=1e-5)
+
+
+def test_a_gallery_smaller_than_the_row_is_shown_whole():
+    rows, scores = best_photos(torch.eye(2), torch.eye(2), ["a", "b"], ["a", "b"], top_k=9)
+    assert rows.tolist() == [[0, 1], [1, 0]] and scores.tolist() == [[1, 0], [1, 0]]
