@@ -94,7 +94,7 @@ class RetrievalAccumulator:
         Raises:
             ValueError: if no query has a relevant photo, or the macro mean is asked for without labels.
         """
-        if not self._chunks:
+        if not self._chunks or self.gallery_size is None:
             raise ValueError("there are no queries: call update(scores, relevant) first")
         values = {name: torch.cat([chunk[name] for chunk in self._chunks]) for name in self._chunks[0]}
         num_relevant = values.pop("relevant")
