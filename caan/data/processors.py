@@ -1,6 +1,7 @@
 """The image processor that fits a vision model, and the one that a finished model is used with."""
 
 import copy
+from pathlib import Path
 
 from transformers import AutoImageProcessor
 
@@ -16,10 +17,15 @@ def build_image_processor(vision_model: str | None, image_size: int, sketch_shad
 
 
 def stock_settings(vision_model: str) -> dict:
-    """What a vision model's preprocessor_config.json says; empty where there is none."""
+    """What a vision model's preprocessor_config.json says; empty where there is none.
+
+    Raises OSError where a folder has one that cannot be read: another size and other colours would be taken unseen.
+    """
     try:
         stock = AutoImageProcessor.from_pretrained(vision_model)
     except OSError:
+        if (Path(vision_model) / "preprocessor_config.json").exists():
+            raise
         return {}
     return getattr(stock, "data_config", None) or stock.to_dict()  # timm has names of its own
 

@@ -36,7 +36,7 @@ def declared_license(name: str, kind: str) -> str | None:
         if (card := Path(name) / "README.md").is_file():
             data = RepoCard.load(card, ignore_metadata_errors=True).data
         elif is_hub_id(name):
-            data = getattr(HfApi().repo_info(name, repo_type=kind, timeout=10), "card_data", None)
+            data = HfApi().repo_info(name, repo_type=kind, timeout=10).card_data  # type: ignore[union-attr]
         else:
             return None
     except Exception:  # no network, a private repository, a broken header: a licence is not worth a failed run

@@ -18,7 +18,7 @@ def embed_benchmark(retriever: Retriever, benchmark: Benchmark, **options) -> tu
     return queries, torch.cat(parts)
 
 
-def measure(features: tuple, benchmark: Benchmark, **options) -> RetrievalReport:
+def measure(features: tuple[torch.Tensor, torch.Tensor], benchmark: Benchmark, **options) -> RetrievalReport:
     """Retrieval metrics of features, as `embed_benchmark` gives them. `options` go to `retrieval_metrics`."""
     queries, gallery = features
     return retrieval_metrics(queries, gallery, benchmark.queries.labels, benchmark.gallery_labels, **options)
@@ -42,6 +42,8 @@ def retrieval_picture(
         report: of these features, with `per_query=True`; the picture shows its ranking, with its rule for ties.
         rows: how many queries.
     """
+    if report.per_query is None:
+        raise ValueError("the picture needs a report with per_query=True: its queries are chosen by their average precision")
     labels, names = benchmark.gallery_labels, benchmark.queries.names
     assert report.per_query is not None, "the report must have per_query"
     order = report.per_query["map_all"].nan_to_num(-1).argsort(descending=True, stable=True)

@@ -55,7 +55,7 @@ def means(record: Evaluation) -> str:
 def reranking_note(record: Evaluation) -> str | None:
     """What a reader must know of re-ranked numbers; None where they are not."""
     row = next(iter(record.results.values()))
-    return None if record.rerank is None else record.rerank.describe(row["relevant_median"])
+    return record.rerank.describe(row["relevant_median"]) if record.rerank else None
 
 
 def results_markdown(record: Evaluation) -> str:

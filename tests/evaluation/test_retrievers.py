@@ -66,7 +66,7 @@ def saved(folder, name: str, statistics=None) -> torch.nn.Module:
     model.save_pretrained(folder)
     if statistics:
         mean, std = statistics
-        transformers.ViTImageProcessor(image_mean=mean, image_std=std).save_pretrained(folder)
+        transformers.ViTImageProcessor(size={"height": 32, "width": 32}, image_mean=mean, image_std=std).save_pretrained(folder)
     return model
 
 
@@ -122,7 +122,7 @@ def test_a_plain_model_sees_the_size_that_its_preprocessor_makes(tmp_path, setti
     config = transformers.Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8)
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
     if settings:
-        content = {"image_processor_type": "BitImageProcessor", **settings}
+        content = {"image_processor_type": "BitImageProcessor", "do_center_crop": False, **settings}
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(content))
     assert load_retriever(str(tmp_path)).processor.size == {"height": expected, "width": expected}
     assert load_retriever(str(tmp_path), 32).processor.size == {"height": 32, "width": 32}
@@ -132,12 +132,13 @@ def test_a_plain_model_sees_the_size_that_its_preprocessor_makes(tmp_path, setti
 def test_of_a_model_of_pictures_and_text_the_vision_part_is_taken(tmp_path, kind, caplog):
     vision = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
     vision |= {"intermediate_size": 32, "projection_dim": 8}
-    text = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 50}
+    text = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    text |= {"vocab_size": 50, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
     config_class = {"clip": transformers.CLIPConfig, "siglip": transformers.SiglipConfig}[kind]
     model = add_noise(transformers.AutoModel.from_config(config_class(vision_config=vision, text_config=text))).eval()
     model.save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(
-        json.dumps({"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 32}, "image_mean": [0.4] * 3})
+        json.dumps({"image_processor_type": "CLIPImageProcessor", "crop_size": 32, "image_mean": [0.4] * 3})
     )
     retriever = load_retriever(str(tmp_path))
     assert retriever.processor.size == {"height": 32, "width": 32} and list(retriever.processor.image_mean) == [0.4] * 3
@@ -161,7 +162,7 @@ def test_which_model_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "preprocessor_config.json"])
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", bytes(100)])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", bytes(100)], ids=["empty", "cut", "list", "zeros"])
 def test_damaged_files_are_told_in_one_line_with_the_models_name(tmp_path, file, content):
     saved(tmp_path, "vit", ([0.4] * 3, [0.2] * 3))
     (tmp_path / file).write_bytes(content)

@@ -76,10 +76,13 @@ def test_steps_and_epochs_are_counted():
     assert run.stdout.count("validation mAP@all") == 2
 
 
-def test_the_newest_checkpoint_and_the_best_weights_stay(tmp_path):
+def test_the_newest_checkpoints_and_the_best_weights_that_they_name_stay():
     folder, run = finished()
     best = run.training.state.best_folder
-    assert listed(folder) == {"step_00000005", "step_00000010", best}
+    steps = {"step_00000005", "step_00000010"}
+    states = [json.loads((folder / "checkpoints" / name / "trainer_state.json").read_text()) for name in sorted(steps)]
+    assert states[1]["best_folder"] == best
+    assert listed(folder) == steps | {state["best_folder"] for state in states}
     assert tensors(folder).keys() == tensors(folder / "checkpoints" / best).keys()
     for name, tensor in tensors(folder / "checkpoints" / best).items():
         assert torch.equal(tensor, tensors(folder)[name]), name
