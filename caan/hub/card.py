@@ -5,6 +5,7 @@ the last line of ours holds a hash of the rest, which no longer fits then.
 """
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -117,6 +118,7 @@ def describe_results(record: Evaluation) -> dict:
     own = str(record.model)
     others = [name for name in record.results if name != own]
     asked = {"dataset": record.dataset, "dataset_config": record.dataset_config, "data_dir": record.settings.get("data_dir")}
+    given = [part for key, value in asked.items() if value for part in (f"--{key}", value)]
     flags = ["--generalized"] if record.generalized else []
     return {
         "dataset": record.dataset,
@@ -129,7 +131,7 @@ def describe_results(record: Evaluation) -> dict:
         "rerank": reranking_note(record),
         "notes": record.notes,
         "command": record.command,
-        "again": " ".join([*others, *(f"--{key} {value}" for key, value in asked.items() if value), *flags]),
+        "again": shlex.join([*others, *given, *flags]),
         "date": record.date,
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }

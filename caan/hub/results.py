@@ -8,6 +8,7 @@ task; so it is written only where the evaluation read its data from the Hub. Its
 mAP@all, which does not depend on a cut.
 """
 
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,9 @@ from caan.evaluation.summary import metric_heading, protocol
 from caan.evaluation.weights import weights_fingerprint
 
 PICTURE_FILE, ENTRIES_FOLDER = "retrieval.png", ".eval_results"
-TASK = "zero-shot sketch-based image retrieval"
+TASK = "sketch-based image retrieval"
+
+logger = logging.getLogger(__name__)
 
 
 def adopt_results(folder: Path, record: Evaluation, picture: Path | None) -> Path:
@@ -30,7 +33,14 @@ def adopt_results(folder: Path, record: Evaluation, picture: Path | None) -> Pat
     Args:
         record: as `Evaluation.of` gives it for the model in `folder`.
         picture: of the model's retrieval; without one an older picture is removed, since it belongs to other numbers.
+
+    Raises:
+        ValueError: the folder's weights are no longer those that were measured, as when a training run ends meanwhile.
     """
+    if record.models[str(record.model)].weights not in (None, weights_fingerprint(folder)):
+        raise ValueError(
+            f"{folder} holds other weights than those that were measured: evaluate it anew. Its card is as it was."
+        )
     if picture is None:
         (folder / PICTURE_FILE).unlink(missing_ok=True)
     else:
@@ -48,12 +58,16 @@ def of_weights(record: Evaluation, folder: Path) -> Evaluation:
 def read_results(folder: Path) -> Evaluation | None:
     """The folder's evaluation; None where there is none, or where it was of other weights than the folder's.
 
-    Raises ValueError, naming the file, where it holds no record.
+    A file that holds no record is left aside with a warning: a finished training run does not end in an error for it.
     """
     path = folder / RESULTS_FILE
     if not path.is_file():
         return None
-    record = Evaluation.read(path)
+    try:
+        record = Evaluation.read(path)
+    except ValueError as error:
+        logger.warning("%s The card is written without it.", error)
+        return None
     own = record.models.get(record.model) if record.model is not None else None
     return record if own is not None and own.weights == weights_fingerprint(folder) else None
 
@@ -71,13 +85,18 @@ def carry_results(source: Path, target: Path) -> None:
         shutil.copyfile(source / PICTURE_FILE, target / PICTURE_FILE)
 
 
+def trained_on(record: Evaluation) -> bool:
+    """Whether the evaluated model is known to have seen any of the classes in training: then no number is a zero-shot one."""
+    return record.seen(str(record.model)).kind in ("seen", "mixed")
+
+
 def model_index(record: Evaluation) -> list[EvalResult]:
     """The evaluated model's own numbers for the card's header."""
     own = record.results[str(record.model)]
     return [
         EvalResult(
             task_type="image-feature-extraction",
-            task_name=TASK,
+            task_name=TASK if trained_on(record) else f"zero-shot {TASK}",
             dataset_type=record.dataset,
             dataset_name=protocol(record) + (", re-ranked by the whole gallery" if record.rerank else ""),
             dataset_config=record.dataset_config,
@@ -91,8 +110,13 @@ def model_index(record: Evaluation) -> list[EvalResult]:
 
 
 def write_entries(folder: Path, record: Evaluation | None) -> Path | None:
-    """Writes `.eval_results/caan_<data set>.yaml` where the evaluation's data came from the Hub, else nothing."""
-    if record is None or not is_hub_id(record.dataset):
+    """Writes `.eval_results/caan_<data set>.yaml` for the leaderboard of a data set on the Hub; removes those of other numbers.
+
+    Nothing is written where the data came from elsewhere, and where the model was trained on any of the evaluated classes.
+    """
+    for old in (folder / ENTRIES_FOLDER).glob("caan_*.yaml"):
+        old.unlink()
+    if record is None or not is_hub_id(record.dataset) or trained_on(record):
         return None
     own = record.results[str(record.model)]
     rerank = ", re-ranked by the whole gallery (transductive)" if record.rerank else ""

@@ -33,5 +33,5 @@ def push_progress(push: BackgroundPush | None, model, processor, folder: Path, f
     save_model(model, processor, folder, accelerator, full)
     if push is not None:
         write_facts(folder, facts, state, finished=False)
-        write_card(folder)
+        write_card(folder, push.repo)
         push.start(folder, f"Training, step {state.step}")

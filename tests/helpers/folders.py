@@ -73,10 +73,10 @@ def make_record(folder: Path, dataset: str = "sketchy", seen: list[str] | None =
     generator = torch.Generator().manual_seed(0)
     name = public_name(str(folder))
     usual = {"dataset_config": "104_21", "split": "test", "generalized": False, "average": "micro", "ties": "gallery_order"}
+    usual["settings"] = {"data_dir": "Sketchy"}
     record = Evaluation(
         dataset=public_name(dataset),
         classes=CLASSES,
-        settings={"data_dir": "Sketchy"},
         hardware="CPU",
         command=f"python eval.py --model {name} pixels --data_dir Sketchy",
         date="2026-11-22",

@@ -145,6 +145,14 @@ def test_without_a_test_the_card_has_no_number_but_the_seen_hold_out(folder):
     assert card_of(folder).data.eval_results is None
 
 
+def test_a_whitened_model_that_nothing_selected_says_what_it_reaches(tmp_path):
+    facts = {**FACTS, "validation_map_all": None, "finished_map_all": 0.4321987}
+    text = sections(card_of(make_folder(tmp_path / "m", facts=facts)))["Results"]
+    assert re.findall(r"\d\.\d+", text) == ["0.4322"]
+    assert "No measurement selected these weights. On held-out items of *seen* classes the finished model reaches" in text
+    assert "which is no zero-shot number." in " ".join(text.split())
+
+
 def test_without_a_record_of_the_run(tmp_path):
     card = card_of(make_folder(tmp_path / "m", facts=None))
     assert "The run that made these weights left no record." in sections(card)["Training"]

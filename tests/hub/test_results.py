@@ -4,13 +4,13 @@ import pytest
 import torch
 import yaml
 from fake_hub_metadata import metadata_errors
-from folders import evaluate_folder, make_folder
+from folders import CLASSES, contents, evaluate_folder, make_folder, make_record
 from huggingface_hub import ModelCard, parse_eval_result_entries
 from tiny import caan_model
 
 from caan.evaluation.summary import metric_heading
 from caan.evaluation.weights import weights_fingerprint
-from caan.hub.card import write_card
+from caan.hub.card import describe_results, update_card, write_card
 from caan.hub.results import read_results
 from modeling_caan import CAANModel
 
@@ -85,3 +85,45 @@ def test_an_evaluation_without_a_picture_removes_the_old_one(folder, tmp_path):
     assert "![Query sketches" in card_of(folder).text and (folder / "retrieval.png").is_file()
     evaluate_folder(folder, tmp_path / "eval", picture=False)
     assert "![" not in card_of(folder).text and not (folder / "retrieval.png").exists()
+
+
+@pytest.mark.parametrize("seen, zero_shot", [([], True), (CLASSES, False), (CLASSES[:1], False), (None, True)])
+def test_numbers_on_classes_of_the_training_reach_no_leaderboard(folder, tmp_path, seen, zero_shot):
+    evaluate_folder(folder, tmp_path / "eval", dataset="org/sketchy-zs", seen=[])
+    evaluate_folder(folder, tmp_path / "eval", dataset="org/sketchy-zs", seen=seen)
+    assert [path.name for path in (folder / ".eval_results").iterdir()] == ["caan_sketchy-zs.yaml"] * zero_shot
+    (task,) = {entry.task_name for entry in card_of(folder).data.eval_results}
+    assert task == ("zero-shot " if zero_shot else "") + "sketch-based image retrieval"
+
+
+def test_leaderboard_entries_of_other_weights_are_removed_and_those_of_others_stay(folder, tmp_path):
+    evaluate_folder(folder, tmp_path / "eval", dataset="org/sketchy-zs")
+    (folder / ".eval_results" / "by_others.yaml").write_text("- a\n")
+    caan_model(seed=1).save_pretrained(folder)
+    write_card(folder)
+    assert [path.name for path in (folder / ".eval_results").iterdir()] == ["by_others.yaml"]
+
+
+def test_numbers_are_not_given_to_weights_that_came_after_them(folder, tmp_path):
+    record = make_record(folder, seen=[])
+    record.models[folder.name].weights = weights_fingerprint(folder)
+    caan_model(seed=1).save_pretrained(folder)  # a training run ends while its last model is evaluated
+    before = contents(folder)
+    with pytest.raises(ValueError, match=f"{folder} holds other weights than those that were measured: evaluate it anew"):
+        update_card(folder, record, None)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("content", ['{"a"', "[]", '{"format": 3, "results": {}}'])
+def test_a_file_that_is_no_record_is_left_aside_and_named(folder, caplog, content):
+    (folder / "results.json").write_text(content)
+    assert write_card(folder) == folder / "README.md"
+    assert "No test has been run on these weights." in card_of(folder).text
+    assert f"{folder / 'results.json'} cannot be read" in caplog.text and "written without it" in caplog.text
+    assert (folder / "results.json").read_text() == content
+
+
+def test_the_command_of_the_card_can_be_pasted(folder):
+    record = make_record(folder, generalized=True, settings={"data_dir": "my data"})
+    expected = "pixels --dataset sketchy --dataset_config 104_21 --data_dir 'my data' --generalized"
+    assert describe_results(record)["again"] == expected

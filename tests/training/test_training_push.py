@@ -3,10 +3,11 @@
 import logging
 import shutil
 import threading
+from types import SimpleNamespace
 
 import pytest
 from fake_hub import READER, WRITER
-from folders import make_folder
+from folders import FACTS, make_folder
 from huggingface_hub import HfApi
 from pushing import FULL, REPO, caan_push, titles
 from running import run_to_error, run_training, shapes
@@ -16,6 +17,8 @@ from caan.hub import upload as hub_module
 from caan.hub.push import push_finished
 from caan.hub.upload import BackgroundPush, PushError, open_repository
 from caan.options import PushOptions, TrainPushOptions
+from caan.training import pushing
+from caan.training.checkpoints import TrainerState
 
 
 @pytest.fixture
@@ -126,3 +129,16 @@ def test_the_repository_is_made_once(hub):
     assert titles(hub) == ["initial commit"]
     with pytest.raises(PushError, match="namespace"):
         open_repository("elsewhere/m", PushOptions())
+
+
+def test_the_card_of_a_push_on_the_way_names_the_repository_that_was_made(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path / "push")
+    (folder / "README.md").unlink()
+    monkeypatch.setattr(pushing, "save_model", lambda *given: None)
+    started = []
+    push = SimpleNamespace(repo="me/mymodel", start=lambda *given: started.append(given))  # --hub_model_id mymodel
+    facts = {**FACTS, "options": {**FACTS["options"], "hub_model_id": "mymodel"}}
+    pushing.push_progress(push, None, None, folder, facts, TrainerState(step=3), None, full=True)
+    assert started == [(folder, "Training, step 3")]
+    card = (folder / "README.md").read_text()
+    assert card.count('"me/mymodel"') == 3 and '"mymodel"' not in card
