@@ -10,16 +10,18 @@ import json
 import os
 import types
 import warnings
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
@@ -28,12 +30,12 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 try:  # as a module of the Hub repository
     from .configuration_caan import INSTALLED, PIPELINES, TEXT_MODULES
-    from .processing_caan import as_batch
+    from .processing_caan import as_batch, has_name, image_name
 except ImportError:
     if __package__:
         raise
     from configuration_caan import INSTALLED, PIPELINES, TEXT_MODULES  # as an installed module
-    from processing_caan import as_batch
+    from processing_caan import as_batch, has_name, image_name
 
 GALLERY_SUFFIX = ".safetensors"
 # Formats that Pillow only recognises, or hands to a program or package that a picture's reader may not have.
@@ -42,6 +44,7 @@ SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume informati
 NAMES_SHOWN = 5  # of the files that are left out, in one warning
 # What of an image processor changes the features of photos.
 PHOTO_SETTINGS = ("size", "resample", "do_resize", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
+SAMPLES = 16  # values of each weight that are compared to notice a change
 PLURALS = {"sketch": "sketches", "photo": "photos"}
 ON_ERROR = ("raise", "skip")
 REASONS_SHOWN = 20  # of the skipped pictures in one warning
@@ -64,27 +67,50 @@ def list_images(folder: str | os.PathLike) -> list[str]:
     """
     root = Path(folder)
     if not root.is_dir():
-        raise ValueError(f"No such folder of pictures: {root}")
-    suffixes, found, ignored, waiting, seen = image_suffixes(), [], [], [root], {os.path.realpath(root)}
-    while waiting:
-        inner, others, problems = read_folder(waiting.pop(), seen)
-        waiting += inner
-        pictures = [path for path in others if path.suffix.lower() in suffixes]
-        found += pictures
-        ignored += problems + [show_path(path, root) for path in others if path.suffix.lower() not in suffixes]
+        raise ValueError(f"No such folder of pictures: {show_path(root)}")
+    suffixes, found, ignored = image_suffixes(), [], []
+    left_out: Counter[str] = Counter()
+    for files, problems in read_folders(root):
+        for path in files:
+            if path.suffix.lower() in suffixes:
+                found.append(path)
+            else:
+                ignored.append(show_path(path, root))
+                left_out[path.suffix.lower() or "no suffix"] += 1
+        ignored += problems
     if ignored:
         names = ", ".join(sorted(ignored)[:NAMES_SHOWN]) + (", ..." if len(ignored) > NAMES_SHOWN else "")
-        warnings.warn(f"{root}: {len(ignored)} entries that are no readable pictures are ignored: {names}", stacklevel=2)
+        counts = (
+            f"; by suffix: {', '.join(f'{count} {suffix}' for suffix, count in left_out.most_common())}" if left_out else ""
+        )
+        text = f"{len(ignored)} entries that are no readable pictures are ignored: {names}{counts}"
+        warnings.warn(f"{show_path(root)}: {text}", stacklevel=2)
     if not found:
-        raise ValueError(f"There is no picture in {root} or its subfolders; known are {', '.join(suffixes)}.")
+        raise ValueError(f"There is no picture in {show_path(root)} or its subfolders; known are {', '.join(suffixes)}.")
     return [str(path) for path in sorted(found, key=lambda path: path.relative_to(root))]
 
 
-def read_folder(folder: Path, seen: set[str]) -> tuple[list[Path], list[Path], list[str]]:
-    """Sub-folders that were not seen before (they are from now on), files, and what cannot be read, in words."""
+def read_folders(root: Path) -> Iterator[tuple[list[Path], list[str]]]:
+    """Files of each folder at and below `root`, and what cannot be read, in words.
+
+    True folders come before links, so that what lies in the folder itself is listed under its own name.
+    """
+    waiting, seen = deque([root]), set()
+    while waiting:
+        folder = waiting.popleft()
+        if (real := os.path.realpath(folder)) not in seen:
+            seen.add(real)
+            folders, files, problems = read_folder(folder)
+            waiting.extendleft(path for path in folders if not path.is_symlink())
+            waiting.extend(path for path in folders if path.is_symlink())
+            yield files, problems
+
+
+def read_folder(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
+    """Sub-folders and files that are not hidden, and what cannot be read, in words."""
     folders, files, problems = [], [], []
     try:
-        entries = list(os.scandir(folder))
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         return [], [], [f"{show_path(folder, folder.parent)} ({error.strerror})"]
     for entry in entries:
@@ -93,9 +119,7 @@ def read_folder(folder: Path, seen: set[str]) -> tuple[list[Path], list[Path], l
             continue
         try:
             if entry.is_dir():
-                real = os.path.realpath(path)
-                folders += [] if real in seen else [path]
-                seen.add(real)
+                folders.append(path)
             elif entry.is_file():
                 files.append(path)
             else:
@@ -105,9 +129,9 @@ def read_folder(folder: Path, seen: set[str]) -> tuple[list[Path], list[Path], l
     return folders, files, problems
 
 
-def show_path(path: Path, root: Path) -> str:
-    """A path below `root` as it can be printed, whatever bytes its name has."""
-    return os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+def show_path(path: Path, root: Path | None = None) -> str:
+    """A path, below `root` where that is given, as it can be printed, whatever bytes its name has."""
+    return os.fsencode(path.relative_to(root) if root else path).decode("utf-8", "backslashreplace")
 
 
 class ProcessedImages(Dataset):
@@ -138,19 +162,19 @@ class ProcessedImages(Dataset):
         try:
             return self._process(image, self.modality)
         except ValueError as error:
-            name = image if isinstance(image, (str, os.PathLike)) else getattr(image, "filename", "")
+            name = f" ({image_name(image)})" if has_name(image) else ""
             reason = error.__cause__ or error  # without the place in the processor's batch, which is always 0 here
-            raise ValueError(f"{self.modality} {row}{f' ({name})' if name else ''}: {reason}") from error
+            raise ValueError(f"{self.modality} {row}{name}: {reason}") from error
 
     def _process(self, image, modality: str) -> torch.Tensor:
-        return self.processor(image, modality=modality, return_tensors="pt")["pixel_values"][0]
+        return self.processor([image], modality=modality, return_tensors="pt")["pixel_values"][0]
 
 
 @torch.inference_mode()
 def embed_images(
     model,
     processor,
-    images: Sequence | str | os.PathLike,
+    images: Any,
     modality: str,
     batch_size: int = 64,
     num_workers: int = 0,
@@ -163,8 +187,8 @@ def embed_images(
     Args:
         model: anything with `get_sketch_features` and `get_image_features`, on its device; put in eval mode.
         processor: its image processor; makes `pixel_values` of one picture.
-        images: a folder (`list_images` gives the order), or a sequence of paths, URLs and PIL images, which may be lazy as
-            `caan.data.Pictures` is.
+        images: a folder (`list_images` gives the order), or pictures in any form of `processing_caan.as_batch`, such as a list
+            of paths; a sequence may be lazy as `caan.data.Pictures` is.
         modality: "sketch" or "photo".
         accelerator: an `Accelerator` whose processes share the work; every process gets all features.
         on_error: "raise", or "skip": the row of an unreadable picture or of a sketch without ink is NaN, and one warning
@@ -174,7 +198,7 @@ def embed_images(
     """
     if modality not in PLURALS:
         raise ValueError(f'modality must be "sketch" or "photo", got {modality!r}.')
-    images = list_images(images) if isinstance(images, (str, os.PathLike)) else images
+    images = list_images(images) if isinstance(images, (str, os.PathLike)) else as_batch(images)[0]
     features_of = model.get_sketch_features if modality == "sketch" else model.get_image_features
     pictures = ProcessedImages(images, processor, modality, on_error)
     loader = DataLoader(pictures, batch_size=batch_size, num_workers=num_workers)
@@ -250,10 +274,14 @@ class Gallery:
         """
         if not os.path.isfile(path):
             raise ValueError(f"No such gallery file: {path}")
-        with safe_open(path, "pt") as file:
-            if "features" not in file.keys():  # noqa: SIM118, a safe_open is no mapping
-                raise ValueError(f"{path} holds no tensor `features`; it holds {', '.join(file.keys()) or 'none'}.")
-            features, metadata = file.get_tensor("features"), file.metadata() or {}
+        try:
+            with safe_open(path, "pt") as file:
+                names, metadata = list(file.keys()), file.metadata() or {}
+                features = file.get_tensor("features") if "features" in names else None
+        except SafetensorError as error:
+            raise ValueError(f"{path} is no gallery, or cut off ({error}): encode the pictures again.") from error
+        if features is None:
+            raise ValueError(f"{path} holds no tensor `features`; it holds {', '.join(names) or 'none'}.")
         if "model" not in metadata:
             warnings.warn(
                 f"{path} does not say which model made its features: take care to search with the same.", stacklevel=2
@@ -272,13 +300,30 @@ def model_identity(model, image_processor) -> dict | None:
     if any(tensor.device.type == "meta" for tensor in tensors.values()):
         return None
     name = getattr(model, "name_or_path", "")
-    settings = {name: getattr(image_processor, name, None) for name in PHOTO_SETTINGS}
     return {
         "name": os.path.basename(os.path.abspath(name)) if os.path.exists(name) else name,
         "revision": getattr(model.config, "_commit_hash", None),
         "weights": fingerprint(tensors),
-        "photos": json.loads(json.dumps(settings, default=lambda value: dict(value) if hasattr(value, "keys") else str(value))),
+        "photos": photo_settings(image_processor),
     }
+
+
+def photo_settings(image_processor) -> dict:
+    """`PHOTO_SETTINGS` of an image processor, as a gallery's file gives them back."""
+    settings = {name: getattr(image_processor, name, None) for name in PHOTO_SETTINGS}
+    return json.loads(json.dumps(settings, default=lambda value: dict(value) if hasattr(value, "keys") else str(value)))
+
+
+def weights_state(model) -> tuple:
+    """What tells in milliseconds that a weight has changed: where each lies, how often torch changed it, and some values.
+
+    The values, `SAMPLES` of each, show what torch does not count: changes through `weight.data`, and those of weights made in
+    inference mode.
+    """
+    weights = [value.detach() for value in model.state_dict().values() if value.device.type != "meta"]
+    counts = tuple((value.data_ptr(), value.dtype, None if value.is_inference() else value._version) for value in weights)
+    samples = [value.reshape(-1)[:: max(1, value.numel() // SAMPLES)].double().cpu() for value in weights]
+    return counts, torch.cat(samples).numpy().tobytes() if samples else b""
 
 
 def fingerprint(tensors: dict[str, torch.Tensor]) -> str:
@@ -324,13 +369,15 @@ class SketchRetrievalPipeline(Pipeline):
         """
         if gallery is not None:
             options["gallery"] = gallery
-        if isinstance(sketches, (types.GeneratorType, Dataset)) or hasattr(sketches, "column_names"):
-            return super().__call__(sketches, **options)
-        sketches, alone = as_batch(sketches)
-        if alone:
-            return super().__call__(sketches[0], **options)
         loading = {name: options.pop(name, None) for name in ("batch_size", "num_workers")}
         ranking = {**self._postprocess_params, **self._sanitize_parameters(**options)[2]}
+        if isinstance(ranking.get("gallery"), Gallery):
+            self._require_own(ranking["gallery"])  # at each call: the model may have been trained since the gallery was given
+        if isinstance(sketches, (types.GeneratorType, Dataset)):
+            return super().__call__(sketches, **loading, **ranking)
+        sketches, alone = as_batch(sketches)
+        if alone:
+            return super().__call__(sketches[0], **loading, **ranking)
         features = self._embed(sketches, "sketch", **loading)
         return [self.postprocess({"features": row[None]}, **ranking) for row in features]
 
@@ -338,13 +385,13 @@ class SketchRetrievalPipeline(Pipeline):
         """Features of a folder (subfolders too) or a list of pictures, in batches with progress.
 
         Args:
-            images: a folder, or a sequence of paths, URLs and PIL images.
+            images: a folder, or pictures in any form of `processing_caan.as_batch`, such as a list of paths.
             on_error: "raise", or "skip": unreadable pictures are left out, counted in a warning, and listed in `skipped`.
             loading: `batch_size` (64) and `num_workers` (0) of the loader.
 
         Raises ValueError for an empty gallery, a folder without pictures, or an unreadable picture (named).
         """
-        images = list_images(images) if isinstance(images, (str, os.PathLike)) else list(images)
+        images = list_images(images) if isinstance(images, (str, os.PathLike)) else list(as_batch(images)[0])
         if not images:
             raise ValueError("The gallery is empty: give at least one picture.")
         features = self._embed(images, "photo", on_error=on_error, progress=progress, **loading)
@@ -356,9 +403,9 @@ class SketchRetrievalPipeline(Pipeline):
 
     def identity(self) -> dict | None:
         """`model_identity` of the pipeline's model; worked out anew where a weight has changed since."""
-        versions = tuple((value.data_ptr(), value._version) for value in self.model.state_dict().values())
-        if getattr(self, "_identity", (None,))[0] != versions:
-            self._identity = versions, model_identity(self.model, self.image_processor)
+        state = photo_settings(self.image_processor), weights_state(self.model)
+        if getattr(self, "_identity", (None,))[0] != state:
+            self._identity = state, model_identity(self.model, self.image_processor)
         return self._identity[1]
 
     def _embed(self, images, modality: str, **options) -> torch.Tensor:
@@ -377,7 +424,6 @@ class SketchRetrievalPipeline(Pipeline):
         if isinstance(gallery, (str, os.PathLike)) and os.fspath(gallery).endswith(GALLERY_SUFFIX):
             gallery = Gallery.load(gallery)
         if isinstance(gallery, Gallery):
-            self._require_own(gallery)
             return gallery
         if isinstance(gallery, (torch.Tensor, np.ndarray)):
             return Gallery(torch.as_tensor(gallery))
@@ -395,7 +441,7 @@ class SketchRetrievalPipeline(Pipeline):
                 )
 
     def preprocess(self, sketch):
-        return self.image_processor(sketch, modality="sketch", return_tensors="pt")
+        return self.image_processor([sketch], modality="sketch", return_tensors="pt")
 
     def _forward(self, inputs):
         return {"features": self.model.get_sketch_features(inputs["pixel_values"])}

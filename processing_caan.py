@@ -6,8 +6,9 @@ field does.
 """
 
 import os
-from collections.abc import Iterable, Sequence
-from io import BytesIO
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO, TextIOBase
+from typing import Any
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -28,124 +29,176 @@ except ImportError:
     from ink_caan import crop_to_ink, shade_silhouette
 
 MODALITIES = ("sketch", "photo")
-DEPTHS = (8, 10, 12, 16)  # bits of a sample that are told by the largest one
-HEADER = 2**16  # bytes of a PNG in which its chunks before the picture are looked for
-MAX_SAMPLE_VALUE, BITS_PER_SAMPLE = 281, 258  # tags of TIFF
-CHANNELS = range(1, 5)  # of an array that is a picture
-
-
+SOURCES = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)  # of one picture; so are open files
+CHANNELS = range(1, 5)
 ACCEPTED = (
     "a picture is a path, a URL, a PIL image, an array or tensor, bytes, an open file, a row {bytes, path} of a data set, or "
     "what gradio's editor gives"
 )
+NAME_LENGTH = 200  # characters of a name in an error: a picture in a URL may have millions
+TIFF_BITS_PER_SAMPLE, TIFF_LARGEST_VALUE = 258, 281
+SCALED_FORMATS = ("PPM", "JPEG2000")  # Pillow has spread their values over all 16 bits
 
 
-def as_batch(images) -> tuple[Sequence, bool]:
-    """One picture or several, told apart in one place: the pictures, and whether it was a single one.
+# ---------------------------------------------------------------------------------------------------- one picture or several
 
-    Several are any sequence or iterable of pictures, and an array (n, h, w) or (n, h, w, c) of them. A sequence stays as it is,
-    so that a lazy one, such as a column of a data set, is read where a picture is needed.
+
+def as_batch(images: Any) -> tuple[Sequence, bool]:
+    """The pictures of a batch, and whether `images` was one picture and no batch.
+
+    One picture is a PIL image, path, URL, bytes, open file or dict, and an array or tensor of two axes, or of three of which
+    the last or the first counts 1 to 4 channels. Several are a list, tuple, iterator or other iterable of pictures, and an
+    array (n, h, w), (n, h, w, c) or (n, c, h, w). A sequence that makes its pictures when asked stays as it is.
 
     Raises:
-        ValueError: it is neither; names its type.
+        ValueError: naming the type, of what is neither; of an array (2, h, w) or (4, h, w), which may be either.
     """
-    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, dict)) or hasattr(images, "read"):
+    if hasattr(images, "read") or isinstance(images, (*SOURCES, Mapping)):
         return [images], True
-    if hasattr(images, "ndim") and hasattr(images, "shape") and hasattr(images, "dtype") and not hasattr(images, "iloc"):
-        if str(images.dtype) == "object":
-            return list(images), False
-        one = images.ndim == 2 or images.ndim == 3 and (images.shape[-1] in CHANNELS or images.shape[0] in CHANNELS)
-        if not one and images.ndim not in (3, 4):
-            raise ValueError(f"A {type(images).__name__} of shape {tuple(images.shape)} is no picture and no batch of them.")
-        return ([images], True) if one else (list(images), False)
-    if isinstance(images, Sequence):
-        return images, False
-    if isinstance(images, Iterable):
-        return list(images), False
-    raise ValueError(f"{describe(images)} is no picture: {ACCEPTED}.")
+    lazy = hasattr(images, "__getitem__") and hasattr(images, "__len__")
+    table = hasattr(images, "columns") or hasattr(images, "column_names")  # of pandas, of datasets: its rows are no pictures
+    if table or isinstance(images, (set, frozenset)) or not (lazy or isinstance(images, Iterable)):
+        cure = 'give its column of pictures, such as table["image"]' if table else ACCEPTED
+        raise ValueError(f"{describe(images)} is no picture: {cure}.")
+    if hasattr(images, "__array__"):
+        return split_array(images)
+    return images if lazy else list(images), False
 
 
-def describe(value) -> str:
-    """A value by its type, in a few words."""
-    return (
-        "None"
-        if value is None
-        else f"a dict of {', '.join(map(str, value))}"
-        if isinstance(value, dict)
-        else (f"a {type(value).__name__}")
+def split_array(array: Any) -> tuple[Sequence, bool]:
+    """`as_batch` of an array, a tensor or a pandas Series."""
+    if not hasattr(array, "detach") and np.asarray(array).dtype.kind in "OUS":  # objects or strings: pictures or paths
+        return ([array.item()], True) if not array.ndim else (list(array), False)
+    first, last = (array.shape[0], array.shape[-1]) if array.ndim else (0, 0)
+    if array.ndim == 4:
+        return list(array), False
+    if array.ndim != 3 or last in CHANNELS:
+        return [array], True
+    if first in (2, 4) and not hasattr(array, "detach"):  # tensors have their channels first
+        raise ValueError(
+            f"{describe(array)} may be one picture of {first} channels or {first} gray pictures: "
+            f"give (h, w, {first}) for one, a list or ({first}, h, w, 1) for several."
+        )
+    return ([array], True) if first in CHANNELS else (list(array), False)
+
+
+def describe(value: Any) -> str:
+    """A value in an error: its type, with the keys of a dict and the shape of an array."""
+    if value is None:
+        return "None"
+    if isinstance(value, Mapping):
+        return f"a {type(value).__name__} of {', '.join(map(str, value)) or 'nothing'}"
+    shape = (
+        f" of shape {tuple(value.shape)} and type {value.dtype}" if hasattr(value, "shape") and hasattr(value, "dtype") else ""
     )
+    return f"a {type(value).__name__}{shape}"
 
 
-def unpack(source):
-    """A picture in a form that `open_image` or `array_to_image` read; out of rows, editors and files.
+# ------------------------------------------------------------------------------------------------------- reading one picture
+
+
+def read_picture(source: Any) -> Image.Image:
+    """The decoded picture of any single form that `as_batch` lists, as it is: no rotation, no change of mode.
 
     Raises:
-        ValueError: it is no picture; names its type.
+        ValueError: naming the file, or the type of what is no picture.
     """
-    if isinstance(source, dict):
-        if "composite" in source:
-            if source["composite"] is None:
-                raise ValueError("the drawing is empty: nothing has been drawn yet.")
-            return unpack(source["composite"])
-        if {"bytes", "path"} & source.keys():
-            inside = source.get("bytes") if source.get("bytes") is not None else source.get("path")
-            if inside is None:
-                raise ValueError("a row with neither bytes nor a path holds no picture.")
-            return inside
-    if isinstance(source, (bytearray, memoryview)):
-        return bytes(source)
-    if hasattr(source, "read") and not isinstance(source, Image.Image):
-        return read_file(source)
-    if isinstance(source, (str, os.PathLike, bytes, Image.Image)) or hasattr(source, "shape") or hasattr(source, "__array__"):
-        return source
-    raise ValueError(f"{describe(source)} is no picture: {ACCEPTED}.")
+    if isinstance(source, Mapping):
+        return read_picture(unwrap(source))
+    if hasattr(source, "__array__") and not isinstance(source, SOURCES):
+        return array_to_image(source)
+    return open_image(source)
 
 
-def read_file(file) -> bytes:
-    """The bytes of an open file from its start, where it can go there. Raises ValueError for a file of text."""
-    if hasattr(file, "seek") and (not hasattr(file, "seekable") or file.seekable()):
-        file.seek(0)
-    content = file.read()
-    if not isinstance(content, (bytes, bytearray)):
-        raise ValueError(f"{getattr(file, 'name', 'the file')} is open as text: open it in binary mode, 'rb'.")
-    return bytes(content)
+def unwrap(row: Mapping) -> Any:
+    """The picture in a row {bytes, path} of a data set, or in gradio's {background, layers, composite}."""
+    if "composite" in row:
+        keys, empty = ("composite", "background"), "the drawing is empty: nothing has been drawn yet"
+    elif "bytes" in row or "path" in row:
+        keys, empty = ("bytes", "path"), "a row with neither bytes nor a path holds no picture"
+    else:
+        cure = 'give its "image"' if "image" in row else ACCEPTED
+        raise ValueError(f"{describe(row)} is no picture: {cure}.")
+    found = next((row[key] for key in keys if row.get(key) is not None), None)
+    if found is None:
+        raise ValueError(f"{empty}.")
+    if isinstance(found, Mapping):
+        raise ValueError(f"a dict within a dict is no picture: {ACCEPTED}.")
+    return found
 
 
-def open_image(source) -> Image.Image:
-    """The decoded picture at a path, http(s) URL or in bytes, or of a PIL image, which may not have been read yet.
+def open_image(source: Any) -> Image.Image:
+    """The decoded picture at a path or URL, in bytes or an open binary file, or of a PIL image not read yet.
 
     Raises:
         ValueError: naming the file, where it is absent, no picture, truncated, or too large to be one (decompression bomb).
     """
-    if isinstance(source, Image.Image):
-        name = getattr(source, "filename", None) or "<PIL image>"
-    else:
-        name = f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)
+    if not hasattr(source, "read") and not isinstance(source, SOURCES):
+        raise ValueError(f"{describe(source)} is no picture: {ACCEPTED}.")
+    name = image_name(source)
     try:
-        if isinstance(source, Image.Image):
-            image = source
-        elif isinstance(source, bytes):
-            image = Image.open(BytesIO(source))
-        elif name.startswith(("http://", "https://")):
-            request = Request(name, headers={"User-Agent": "caan"})  # some servers refuse Python's own name
-            with urlopen(request, timeout=30) as response:
-                image = Image.open(BytesIO(response.read()))
-        else:
-            image = Image.open(name)
-        if (depth := stated_depth(image)) is not None:
-            image.info["depth"] = depth
+        image = source if isinstance(source, Image.Image) else Image.open(as_file(source))
+        bits = significant_bits(image) if deep(image) else None
         image.load()
     except FileNotFoundError as error:
-        raise ValueError(f"No such image file: {name}") from error
+        link = f", a broken link to {os.readlink(source)}" if is_link(source) else ""
+        raise ValueError(f"No such image file: {name}{link}") from error
     except Exception as error:  # a broken file raises whatever its decoder comes upon: zlib, struct, index errors, ...
         raise ValueError(f"Cannot read the image {name}: {error}. Repair or remove the file.") from error
+    if bits is not None:
+        image.info["significant_bits"] = bits
     if image is not source:
         image.filename = name  # type: ignore[attr-defined]
     return image
 
 
-def array_to_image(array) -> Image.Image:
+def image_name(source: Any) -> str:
+    """What an error calls a picture: its file, or what it is made of."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return f"<{len(source)} bytes>"
+    if isinstance(source, Image.Image):
+        name = getattr(source, "filename", None) or "<PIL image>"
+    elif isinstance(source, (str, os.PathLike)):
+        name = source
+    else:  # a file: one without a name on disk has none, or a number
+        name = getattr(source, "name", None)
+        name = name if isinstance(name, (str, os.PathLike)) else f"<{type(source).__name__}>"
+    name = os.fsdecode(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")  # can be printed
+    return name if len(name) <= NAME_LENGTH else f"{name[:NAME_LENGTH]}..."
+
+
+def has_name(source: Any) -> bool:
+    """Whether `image_name` is the name of a file or URL."""
+    return isinstance(source, (str, os.PathLike)) or bool(getattr(source, "filename", None))
+
+
+def as_file(source: Any) -> Any:
+    """What `Image.open` reads: a path, or the bytes of a URL, of bytes in memory or of an open file, from its beginning."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return BytesIO(source)
+    if hasattr(source, "read"):
+        if hasattr(source, "seekable") and source.seekable():
+            source.seek(0)
+        if isinstance(source, TextIOBase):
+            raise ValueError('it is open as text; open it with mode "rb"')
+        return BytesIO(source.read())
+    name = os.fsdecode(source)
+    if not name.startswith(("http://", "https://", "data:")):
+        return source
+    with urlopen(Request(name, headers={"User-Agent": "caan"}), timeout=30) as response:  # some refuse Python's own name
+        return BytesIO(response.read())
+
+
+def is_link(source: Any) -> bool:
+    return isinstance(source, (str, os.PathLike)) and os.path.islink(source)
+
+
+# ---------------------------------------------------------------------------------------------------------- depth and colours
+
+
+def array_to_image(array: Any) -> Image.Image:
     """An array or tensor (h, w), (h, w, c) or (c, h, w) of 1 to 4 channels, of any number type, as a picture of 8 bits."""
+    kind = type(array).__name__
     if hasattr(array, "detach"):
         array = array.detach().cpu()
         array = array.float() if array.is_floating_point() else array  # numpy has no bfloat16
@@ -153,63 +206,100 @@ def array_to_image(array) -> Image.Image:
     if pixels.ndim == 3 and pixels.shape[0] in CHANNELS and pixels.shape[-1] not in CHANNELS:
         pixels = pixels.transpose(1, 2, 0)
     if pixels.dtype.kind not in "buif" or pixels.ndim not in (2, 3) or pixels.ndim == 3 and pixels.shape[-1] not in CHANNELS:
-        raise ValueError(f"a {type(array).__name__} of shape {pixels.shape} and type {pixels.dtype} is no image.")
+        raise ValueError(f"a {kind} of shape {pixels.shape} and type {pixels.dtype} is no image: {ACCEPTED}.")
     if not pixels.size:
         raise ValueError(f"an image of shape {pixels.shape} has no pixels.")
-    pixels = to_8_bits(pixels)
+    pixels = np.ascontiguousarray(to_8_bits(pixels))
     return Image.fromarray(pixels.squeeze(-1) if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
 
 
 def to_8_bits(pixels: np.ndarray, bits: int | None = None) -> np.ndarray:
-    """Pixels of any number type as uint8; negative values and those above white are clipped.
-
-    Args:
-        bits: depth that the file states; white is 2^bits - 1. Where it does not say: booleans and floats up to 2 have white 1
-            (resizing overshoots); otherwise white is the largest value of the smallest of 8, 10, 12 and 16 bits that holds
-            the picture: cameras and scanners put 10 or 12 bits into 16, and taken for 16 these would be nearly black.
-    """
+    """Pixels of any number type as uint8: 0 is black, `white_value` is white, what lies outside is clipped, NaN is black."""
     if pixels.dtype == np.uint8:
         return pixels
-    pixels, fractional = np.nan_to_num(pixels.astype(np.float32)), pixels.dtype.kind in "bf"
-    peak = pixels.max(initial=0)
-    if bits is None:
-        bits = next((depth for depth in DEPTHS if peak < 2**depth), DEPTHS[-1])
-    white = 1 if fractional and peak <= 2 else 2**bits - 1
+    white = white_value(pixels, bits)
+    pixels = np.nan_to_num(pixels.astype(np.float32), posinf=white)
     return (pixels.clip(0, white) * (255 / white)).round().astype(np.uint8)
 
 
-def stated_depth(image: Image.Image) -> int | None:
-    """Bits of a sample that are in use, as the file of a picture of 16 bits says: in PNG's chunk sBIT, in TIFF's MaxSampleValue
-    or BitsPerSample. None where it does not say, and for a picture that is no file any more."""
-    if not image.mode.startswith("I"):
-        return None
+def white_value(pixels: np.ndarray, bits: int | None = None) -> float:
+    """The value that means white.
+
+    1. Where the file says how many bits its values have (`bits`), their largest value, unless a pixel is above it: then the
+       values were spread over the whole type, as the PNG standard asks for.
+    2. Else the type's largest value: 1 for booleans, 65535 for uint16, 32767 for int16. Types of more bits, and floats, do not
+       tell: white is then 1 for floats up to 2 (resizing overshoots), 255 up to 255 (floats: 510), 65535 or 2^32 - 1.
+    3. But scanners and cameras put 10 or 12 bits into 16: values of more than 8 bits whose largest lies in the upper half of 10
+       or of 12 bits (512 to 1023, 2048 to 4095) have that many. A picture that is darker than that stays dark.
+    """
+    kind, size = pixels.dtype.kind, pixels.dtype.itemsize
+    if kind == "b":
+        return 1
+    peak = float(pixels.max(initial=0, where=np.isfinite(pixels)) if kind == "f" else pixels.max(initial=0))
+    if bits is not None and peak < 2**bits:
+        return 2**bits - 1
+    if kind == "f" and peak <= 2:
+        return 1
+    if size == 1 or (kind == "f" or size > 2) and peak <= (510 if kind == "f" else 255):
+        return 127 if kind == "i" and size == 1 else 255
+    if bits is None:
+        for depth in (10, 12):
+            if 2 ** (depth - 1) <= peak < 2**depth:
+                return 2**depth - 1
+    if kind == "i" and size == 2:
+        return 32767
+    return next((white for white in (2**16 - 1, 2**32 - 1) if peak <= white), peak)
+
+
+def deep(image: Image.Image) -> bool:
+    """Whether a picture has more than 8 bits."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def significant_bits(image: Image.Image) -> int | None:
+    """Bits of a picture's values as its file gives them, before it is decoded; None where it does not say."""
+    if image.format in SCALED_FORMATS:
+        return 16
     if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        most, bits = (np.max(tags.get(tag, 0)) for tag in (MAX_SAMPLE_VALUE, BITS_PER_SAMPLE))
-        stated = int(most).bit_length() or int(bits)
-        return stated if 8 < stated < 16 else None
-    file = getattr(image, "fp", None)
-    if image.format != "PNG" or file is None:
-        return None
-    place = file.tell()
-    file.seek(0)
-    header = file.read(HEADER).partition(b"IDAT")[0]
+        tags = getattr(image, "tag_v2", {})
+        bits = tags.get(TIFF_BITS_PER_SAMPLE, (16,))[0]
+        largest = tags.get(TIFF_LARGEST_VALUE)
+        largest = largest[0] if isinstance(largest, tuple) else largest
+        return int(largest).bit_length() if largest else bits if 8 < bits < 16 else None
+    file = getattr(image, "fp", None)  # none or closed where the caller has decoded it
+    return png_significant_bits(file) if image.format == "PNG" and file is not None and not file.closed else None
+
+
+def png_significant_bits(file: Any) -> int | None:
+    """Bits in the sBIT chunk of a PNG file, which Pillow does not keep."""
+    place, bits = file.tell(), None
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
+        data = file.read(int.from_bytes(head[:4], "big") + 4)  # and the checksum
+        if head[4:] == b"sBIT" and 0 < data[0] <= 16:
+            bits = data[0]
     file.seek(place)
-    bits = header.partition(b"sBIT")[2][:1]
-    return bits[0] if bits and 0 < bits[0] <= 16 else None
+    return bits
 
 
 def flatten_image(image: Image.Image) -> Image.Image:
-    """Any mode to upright 8-bit RGB: EXIF rotation applied, transparency on white, 16-bit and float scaled to 8 bits."""
+    """Any mode to upright 8-bit RGB: EXIF rotation applied, transparency on white, 16-bit and float scaled (`white_value`)."""
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(to_8_bits(np.asarray(image), image.info.get("depth"))).convert("RGB")
+    if deep(image):
+        values = np.asarray(image)
+        pixels = to_8_bits(values, image.info.get("significant_bits"))
+        if isinstance(clear := image.info.get("transparency"), int):
+            pixels = np.where(values == clear, np.uint8(255), pixels)
+        return Image.fromarray(pixels).convert("RGB")
     if image.mode == "La":  # premultiplied: PIL has no direct way to RGBA
         image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+# ---------------------------------------------------------------------------------------------------------------- processors
 
 
 class CAANImagesKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
@@ -229,7 +319,7 @@ class CAANImagesKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
 class CAANImageProcessor(PilBackend):
     """`processor(images, modality="sketch" | "photo", return_tensors="pt")` -> `pixel_values` (batch, 3, height, width).
 
-    `images`: one or a list of PIL images, paths, URLs, arrays or tensors, of any mode and size. A sketch without ink and an
+    `images`: one picture or several, in the forms that `as_batch` lists, of any mode and size. A sketch without ink and an
     unreadable file raise a ValueError that names the file, or the position where there is no file.
     """
 
@@ -247,21 +337,31 @@ class CAANImageProcessor(PilBackend):
     do_rescale = True
     do_normalize = True
 
-    def prepare(self, image, modality=None, ink_threshold=None, ink_padding=None, sketch_shade=None) -> Image.Image:
+    def prepare(
+        self,
+        image: Any,
+        modality: str | None = None,
+        ink_threshold: float | None = None,
+        ink_padding: float | None = None,
+        sketch_shade: float | None = None,
+    ) -> Image.Image:
         """The upright RGB picture before resizing, which training augments; a sketch is cropped to its ink, square, shaded."""
         modality = modality or self.modality
         if modality not in MODALITIES:
             raise ValueError(f'modality must be "sketch" or "photo", got {modality!r}.')
-        image = unpack(image)
-        readable = isinstance(image, (str, os.PathLike, bytes, Image.Image))
-        image = flatten_image(open_image(image) if readable else array_to_image(image))
+        image = flatten_image(read_picture(image))
         if modality == "photo":
             return image
         threshold = self.ink_threshold if ink_threshold is None else ink_threshold
+        padding = self.ink_padding if ink_padding is None else ink_padding
         shade = self.sketch_shade if sketch_shade is None else sketch_shade
         if not 0 <= shade <= 1:
             raise ValueError(f"sketch_shade must be in [0, 1], got {shade}.")
-        sketch = crop_to_ink(image, threshold, self.ink_padding if ink_padding is None else ink_padding)
+        if not 0 <= threshold < 1:
+            raise ValueError(f"ink_threshold must be in [0, 1), got {threshold}.")
+        if not 0 <= padding < float("inf"):
+            raise ValueError(f"ink_padding must be at least 0, got {padding}.")
+        sketch = crop_to_ink(image, threshold, padding)
         return shade_silhouette(sketch, shade, threshold) if shade else sketch
 
     def process_image(self, image, modality=None, ink_threshold=None, ink_padding=None, sketch_shade=None, **kwargs):
@@ -274,7 +374,7 @@ class CAANImageProcessor(PilBackend):
 
     def _prepare_images_structure(self, images, expected_ndims: int = 3):
         """One image or several as a flat list."""
-        return list(as_batch(images)[0])
+        return as_batch(images)[0]
 
     def _prepare_image_like_inputs(self, images, *args, **kwargs):
         prepared = []
@@ -282,8 +382,8 @@ class CAANImageProcessor(PilBackend):
             try:
                 prepared.append(self.process_image(image, *args, **kwargs))
             except ValueError as error:
-                name = getattr(image, "filename", None) or (image if isinstance(image, (str, os.PathLike)) else None)
-                raise ValueError(f"Image {position} of the batch{f' ({name})' if name else ''}: {error}") from error
+                name = f" ({image_name(image)})" if has_name(image) else ""
+                raise ValueError(f"Image {position} of the batch{name}: {error}") from error
         if not prepared:
             raise ValueError("There is no image in the batch.")
         return prepared

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from tiny import caan_model, image_processor, photo, processor, sketch
 from transformers import pipeline
 
-from pipeline_caan import Gallery, fingerprint, model_identity
+from pipeline_caan import Gallery, fingerprint, model_identity, weights_state
 
 
 def search_with(model, tmp_path, name="model", **settings):
@@ -95,6 +95,61 @@ def test_a_changed_weight_is_noticed_and_an_unchanged_one_is_not_read_again(pipe
         pipe.model.image_encoder.projection.weight += 0.5  # as a step of training
     with pytest.raises(ValueError, match="another model"):
         pipe(sketch(), gallery=gallery)
+
+
+def train(model):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    model.get_image_features(torch.randn(2, 3, 32, 32)).sum().backward()
+    optimizer.step()
+
+
+CHANGES = {
+    "a training step": train,
+    "weights loaded": lambda model: model.load_state_dict(caan_model(seed=1).state_dict()),
+    "a change that torch does not count": lambda model: model.image_encoder.projection.weight.data.mul_(2),
+    "a new tensor": lambda model: setattr(model.image_encoder.projection.weight, "data", torch.ones(8, 16)),
+    "a new parameter": lambda model: setattr(model.image_encoder, "projection", torch.nn.Linear(16, 8)),
+}
+
+
+@pytest.mark.parametrize("given", ["to the call", "to the pipeline"])
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_way_to_change_a_model_is_noticed_at_the_next_search(tmp_path, name, given):
+    pipe = search_with(caan_model(), tmp_path)
+    gallery = pipe.encode_gallery(PHOTOS, progress=False)
+    if given == "to the pipeline":
+        pipe = pipeline("sketch-retrieval", model=str(tmp_path / "model"), gallery=gallery)
+    options = {} if given == "to the pipeline" else {"gallery": gallery}
+    forms = (lambda: sketch(), lambda: [sketch()], lambda: (picture for picture in [sketch()]))
+    assert len(pipe(sketch(), **options)) == 4
+    CHANGES[name](pipe.model)
+    for form in forms:
+        with pytest.raises(ValueError, match="made by another model"):
+            pipe(form(), **options)
+
+
+def test_weights_made_in_inference_mode_have_a_state():
+    with torch.inference_mode():
+        model = caan_model()
+        first = weights_state(model)
+        model.image_encoder.projection.weight.mul_(2)
+        assert weights_state(model) != first
+
+
+def test_settings_changed_after_the_first_search_are_noticed(pipe):
+    gallery = pipe.encode_gallery(PHOTOS, progress=False)
+    pipe.image_processor.image_mean = [0.1, 0.2, 0.3]
+    with pytest.raises(ValueError, match="other settings of the image processor"):
+        pipe(sketch(), gallery=gallery)
+
+
+def test_a_file_that_was_cut_off_is_named(pipe, tmp_path):
+    pipe.encode_gallery(PHOTOS, progress=False).save(tmp_path / "g.safetensors")
+    data = (tmp_path / "g.safetensors").read_bytes()
+    for length in (0, 7, 100, len(data) - 5):
+        (tmp_path / "cut.safetensors").write_bytes(data[:length])
+        with pytest.raises(ValueError, match="cut.safetensors is no gallery, or cut off .* encode the pictures again"):
+            Gallery.load(tmp_path / "cut.safetensors")
 
 
 def test_weights_that_are_not_in_memory_have_no_identity():

@@ -5,9 +5,9 @@ import warnings
 
 import pytest
 from PIL import Image
-from tiny import photo
+from tiny import caan_model, image_processor, photo
 
-from pipeline_caan import image_suffixes, list_images
+from pipeline_caan import embed_images, image_suffixes, list_images
 
 
 def listed(folder) -> list[str]:
@@ -76,3 +76,38 @@ def test_names_that_are_no_utf8_are_read_and_printable(tmp_path):
     os.rename(os.fsencode(tmp_path / "y.png"), os.fsencode(tmp_path) + b"/caf\xe9.txt")
     with pytest.warns(UserWarning, match=r"caf\\xe9.txt"):
         list_images(tmp_path)
+
+
+def test_what_lies_in_the_folder_is_listed_under_its_own_name(tmp_path):
+    """Whichever is met first: links are followed last, and each folder is read once."""
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    for path in (outside / "deep" / "y.png", outside / "x.png", root / "z" / "b.png", root / "z" / "deep" / "c.png"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo().save(path)
+    for link, target in {
+        "again": root,
+        "first": root / "z",
+        "out": outside,
+        "z/up": root / "z",
+        "z/deep/top": tmp_path,
+    }.items():
+        os.symlink(target, root / link)
+    assert listed(root) == ["out/deep/y.png", "out/x.png", "z/b.png", "z/deep/c.png"]
+
+
+def test_files_that_are_no_pictures_are_counted_by_suffix(tmp_path):
+    photo().save(tmp_path / "a.png")
+    for name in ("a.heic", "B.HEIC", "c.heic", "notes.txt", "README", "d.heic", "e.heic"):
+        (tmp_path / name).touch()
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.warns(
+        UserWarning, match=r"8 entries .* ignored: B.HEIC, .*, \.\.\.; by suffix: 5 \.heic, 1 no suffix, 1 \.txt"
+    ):
+        assert list_images(tmp_path) == [str(tmp_path / "a.png")]
+
+
+def test_a_broken_picture_whose_name_is_no_utf8_is_named(tmp_path):
+    (tmp_path / "caf\udce9.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"photo 0 \(.*caf\\xe9.png\): Cannot read the image") as caught:
+        embed_images(caan_model(), image_processor(), tmp_path, "photo", progress=False)
+    str(caught.value).encode()  # can be printed
