@@ -24,14 +24,18 @@ from transformers.utils.generic import ModelOutput, can_return_tuple
 
 try:  # as a module of the Hub repository
     from .configuration_caan import INSTALLED, TEXT_MODULES, CAANConfig
+    from .ink_caan import crop_to_ink  # not used here, nor are the next two: what is imported travels with the weights
     from .losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
-    from .pipeline_caan import SketchRetrievalPipeline  # not used here: what is imported travels with the weights
+    from .pipeline_caan import SketchRetrievalPipeline
+    from .processing_caan import CAANImageProcessor
 except ImportError:
     if __package__:
         raise
     from configuration_caan import INSTALLED, TEXT_MODULES, CAANConfig  # as installed modules
+    from ink_caan import crop_to_ink
     from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
     from pipeline_caan import SketchRetrievalPipeline
+    from processing_caan import CAANImageProcessor
 
 CLASS_TOKEN_NAMES = ("cls_token", "class_embedding", "class_token")
 KINDS = {  # what an encoder reads, and which ones do
@@ -635,4 +639,4 @@ CAANModel.register_for_auto_class("AutoModel")
 if INSTALLED:
     AutoModel.register(CAANConfig, CAANModel, exist_ok=True)
 
-__all__ = ["CAANConfig", "CAANModel", "CAANOutput", "SketchRetrievalPipeline"]
+__all__ = ["CAANConfig", "CAANImageProcessor", "CAANModel", "CAANOutput", "SketchRetrievalPipeline", "crop_to_ink"]
