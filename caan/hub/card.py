@@ -36,9 +36,11 @@ def write_card(folder: Path, repo: str | None = None, license_id: str | None = N
         `README.md`, or None where it was edited and stays as it is.
     """
     path = folder / "README.md"
-    if path.exists() and not is_ours(path.read_text(encoding="utf-8")):
+    results = read_results(folder)
+    write_entries(folder, results)
+    if path.exists() and not is_ours(path.read_text(encoding="utf-8", errors="replace")):
         return None
-    facts, results = read_facts(folder), read_results(folder)
+    facts = read_facts(folder)
     told = facts["options"] if facts else {}
     license_id = license_id or told.get("license") or UNKNOWN
     content = str(
@@ -56,7 +58,6 @@ def write_card(folder: Path, repo: str | None = None, license_id: str | None = N
         )
     )
     write_whole(path, sign(content))
-    write_entries(folder, results)
     return path
 
 
@@ -176,7 +177,8 @@ def count_classes(facts: dict) -> int:
 
 def describe_history(history: list[dict]) -> str:
     """Which settings changed when the run was resumed, and where it stood then."""
-    return "; ".join(
+    text = "; ".join(
         f"at step {entry['step']:,}: " + ", ".join(f"{name} {old} to {new}" for name, (old, new) in entry["changed"].items())
         for entry in history
     )
+    return text.replace("|", "\\|")  # it stands in a table

@@ -38,7 +38,9 @@ def prepare_folder(source: Path, target: Path, repo: str, full: bool = False, li
     """
     require_model(source)
     with naming("folder", str(source)):
-        model = CAANModel.from_pretrained(source, dtype="auto")
+        model, loaded = CAANModel.from_pretrained(source, dtype="auto", output_loading_info=True)
+        if lacking := sorted(loaded["missing_keys"]):
+            raise ValueError(f"{len(lacking)} of its weights are missing, such as {lacking[0]}. Train or download it again.")
         full = full and model.config.use_text
         processor = (CAANProcessor if full else CAANImageProcessor).from_pretrained(source)
     (model if full else model.for_inference()).save_pretrained(target)

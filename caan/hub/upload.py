@@ -12,6 +12,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
 
+from caan.errors import no_space
 from caan.options import PushOptions
 
 # What an earlier push may have left and this one does not bring: the forms differ in processors, weights in shards.
@@ -73,6 +74,8 @@ def reason(error: Exception, repo: str) -> str:
     """Why a push failed and what to do, in a sentence or two."""
     if isinstance(error, PushError):
         return str(error)
+    if no_space(error):
+        return f"{one_line(error)} A disk is full: free some space, or name another folder for temporary files by TMPDIR."
     cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error  # the client wraps a failed file
     status = cause.response.status_code if isinstance(cause, HfHubHTTPError) and cause.response is not None else None
     if status == 401:

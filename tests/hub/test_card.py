@@ -284,6 +284,8 @@ def test_a_resumed_run_tells_what_changed(tmp_path):
     card = card_of(make_folder(tmp_path / "m", facts={**FACTS, "history": history, "precision": "no"}))
     rows = dict(table(sections(card)["Training"]))
     assert rows["changed on the way"] == "at step 1,200: num_epochs 3 to 5, processes 2 to 1"
+    odd = [{"step": 1, "changed": {"mixed_precision": ["a|b", None]}}]
+    assert "a\\|b to None" in card_of(make_folder(tmp_path / "n", facts={**FACTS, "history": odd})).text
     assert rows["precision"] == "float32"  # what ran, whatever was asked for
 
 

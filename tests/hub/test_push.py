@@ -9,10 +9,11 @@ from fake_hub import READER
 from folders import contents, evaluate_folder, make_folder
 from huggingface_hub import HfApi, ModelCard
 from pushing import FULL, INFERENCE, REPO, caan_push, titles
-from safetensors.torch import load
+from safetensors.torch import load, load_file, save_file
 from tiny import assert_same_tensors, caan_model, complaints
 from transformers import AutoImageProcessor, AutoModel, AutoProcessor
 
+from caan.hub.card import write_card
 from caan.hub.push import push, push_finished
 from caan.hub.upload import BackgroundPush
 from caan.options import PushOptions, TrainPushOptions
@@ -131,7 +132,7 @@ def test_a_failed_push_loses_nothing_and_says_how_to_go_on(hub, folder, capsys, 
     hub.fail(method, path, **dict(zip(("status", "message"), answer)))
     assert caan_push(folder, REPO, "--license", "mit") == 1
     error = capsys.readouterr().err
-    assert error.startswith("\ncaan push: error: ") and said in error
+    assert "caan push: error: " in error and said in error
     assert f"Nothing is lost: {folder} is whole. To go on: caan push {folder} {REPO} --license mit" in error
     assert contents(folder) == before and HfApi().model_info(REPO).sha == there
     hub.faults.clear()
@@ -218,3 +219,32 @@ def test_the_last_push_of_a_run_never_raises(hub, folder, caplog, monkeypatch, e
     push_finished(background, folder)
     assert "The model was not pushed: " in caplog.text and str(error.args[-1]) in caplog.text
     assert f"{folder} is whole. To go on: caan push {folder} {REPO}" in caplog.text
+
+
+def test_a_folder_whose_weights_are_incomplete_is_not_pushed(hub, folder, capsys):
+    """transformers would fill the gaps with random numbers."""
+    weights = load_file(folder / "model.safetensors")
+    del weights[min(name for name in weights if name.startswith("image_encoder"))]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert caan_push(folder, REPO) == 1 and hub.repositories == {}
+    assert "1 of its weights are missing, such as image_encoder." in capsys.readouterr().err
+
+
+def test_a_card_edited_by_hand_keeps_the_leaderboard_entry(hub, folder, tmp_path):
+    evaluate_folder(folder, tmp_path / "eval", dataset="org/sketchy-zs")
+    push(folder, REPO, PushOptions())
+    (folder / "README.md").write_text("# mine")
+    push(folder, REPO, PushOptions())
+    assert ".eval_results/caan_sketchy-zs.yaml" in hub.files(REPO)
+    (folder / "README.md").write_bytes(b"# caf\xe9")  # not even UTF-8: somebody's, and no error
+    assert write_card(folder) is None
+
+
+def test_a_full_disk_is_not_called_an_unreachable_hub(hub, folder, capsys, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device", "x")
+
+    monkeypatch.setattr(HfApi, "upload_folder", fail)
+    assert caan_push(folder, REPO) == 1
+    error = capsys.readouterr().err
+    assert "A disk is full: free some space" in error and "cannot be reached" not in error
