@@ -169,6 +169,7 @@ class VisionTower(nn.Module):
         self.can_interpolate = "interpolate_pos_encoding" in inspect.signature(self.encoder.forward).parameters
 
     def forward(self, pixel_values) -> VisualTokens:
+        """Pictures (batch, 3, height, width) -> global token (batch, d), local tokens (batch, n, d)."""
         pixel_values = pixel_values.to(self.encoder.dtype)  # some encoders cast, others refuse
         features = self.encoder(pixel_values, **self._position_options(pixel_values)).last_hidden_state
         if features.ndim == 4:  # feature map, (batch, c, h, w) or (batch, h, w, c)
@@ -354,6 +355,7 @@ class Whitening(nn.Module):
         self.register_buffer("matrix", torch.eye(size))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (..., d) -> whitened features of length 1, (..., d)."""
         return F.normalize((F.normalize(features, dim=-1) - self.mean) @ self.matrix, dim=-1)
 
     def set(self, mean: torch.Tensor, matrix: torch.Tensor) -> None:

@@ -44,6 +44,7 @@ SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume informati
 NAMES_SHOWN = 5  # of the files that are left out, in one warning
 # What of an image processor changes the features of photos.
 PHOTO_SETTINGS = ("size", "resample", "do_resize", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
+FEATURE_SETTINGS = ("pooling", "whitening")  # what of a config does: the same weights give other features
 SAMPLES = 16  # values of each weight that are compared to notice a change
 PLURALS = {"sketch": "sketches", "photo": "photos"}
 ON_ERROR = ("raise", "skip")
@@ -53,8 +54,8 @@ REASONS_SHOWN = 20  # of the skipped pictures in one warning
 def image_suffixes() -> tuple[str, ...]:
     """Lower-case suffixes, with the dot, of the pictures that Pillow reads; a plugin that was registered adds its own."""
     Image.init()
-    suffixes = Image.registered_extensions().items()
-    return tuple(sorted(s for s, name in suffixes if name in Image.OPEN and name not in UNREADABLE_FORMATS))
+    read = {*Image.OPEN, "MPO"} - UNREADABLE_FORMATS  # JPEG's reader opens MPO, the pictures of stereo and panorama cameras
+    return tuple(sorted(suffix for suffix, name in Image.registered_extensions().items() if name in read))
 
 
 def list_images(folder: str | os.PathLike) -> list[str]:
@@ -291,7 +292,7 @@ class Gallery:
 
 
 def model_identity(model, image_processor) -> dict | None:
-    """What decides the features of photos: `name`, `revision`, `weights` (a fingerprint) and `photos` (processor settings).
+    """What decides the features of photos: `name`, `revision`, `weights` (a fingerprint), `config` and `photos` (settings).
 
     Of a folder on this machine the name alone is kept. None where weights are not in memory (offloaded), so that they cannot be
     told from others.
@@ -304,8 +305,14 @@ def model_identity(model, image_processor) -> dict | None:
         "name": os.path.basename(os.path.abspath(name)) if os.path.exists(name) else name,
         "revision": getattr(model.config, "_commit_hash", None),
         "weights": fingerprint(tensors),
+        "config": feature_settings(model),
         "photos": photo_settings(image_processor),
     }
+
+
+def feature_settings(model) -> dict:
+    """`FEATURE_SETTINGS` of a model's config."""
+    return {name: getattr(model.config, name, None) for name in FEATURE_SETTINGS}
 
 
 def photo_settings(image_processor) -> dict:
@@ -403,7 +410,7 @@ class SketchRetrievalPipeline(Pipeline):
 
     def identity(self) -> dict | None:
         """`model_identity` of the pipeline's model; worked out anew where a weight has changed since."""
-        state = photo_settings(self.image_processor), weights_state(self.model)
+        state = photo_settings(self.image_processor), feature_settings(self.model), weights_state(self.model)
         if getattr(self, "_identity", (None,))[0] != state:
             self._identity = state, model_identity(self.model, self.image_processor)
         return self._identity[1]
@@ -432,8 +439,9 @@ class SketchRetrievalPipeline(Pipeline):
     def _require_own(self, gallery: Gallery) -> None:
         """Raises ValueError where another model, or this one with other settings for photos, made a gallery's features."""
         own = self.identity() if gallery.model else None
-        for part, what in (("weights", "another model"), ("photos", "other settings of the image processor")):
-            if own and gallery.model and own[part] != gallery.model[part]:
+        others = {"weights": "another model", "config": "other settings of the model"}
+        for part, what in {**others, "photos": "other settings of the image processor"}.items():
+            if own and gallery.model and own[part] != gallery.model.get(part, own[part]):
                 made = " ".join(filter(None, [gallery.model["name"] or "without a name", gallery.model["revision"]]))
                 raise ValueError(
                     f"The gallery was made by {what} ({made}): its features do not compare with those of "
@@ -447,6 +455,7 @@ class SketchRetrievalPipeline(Pipeline):
         return {"features": self.model.get_sketch_features(inputs["pixel_values"])}
 
     def postprocess(self, outputs, gallery: Gallery | None = None, top_k: int = 10) -> list[dict]:
+        """The best `top_k` pictures of the gallery for one sketch, each `{"image", "score", "rank"}`, by cosine similarity."""
         if gallery is None:
             raise ValueError("Say where to search: gallery= a folder, a list of pictures, features, or a .safetensors file.")
         query = F.normalize(outputs["features"].float(), dim=-1).squeeze(0)  # (hidden_size,)

@@ -84,6 +84,7 @@ def speeds(models: dict, image_size: int, batch_sizes: list[int], turns: int) ->
 
 
 def main() -> None:
+    """Measures, prints the table and writes the results."""
     (arguments,) = HfArgumentParser(Arguments, description=__doc__).parse_args_into_dataclasses()
     for path in (arguments.data_dir, arguments.vision_model):
         if path.startswith(str(SHARED)) and not Path(path).exists():

@@ -125,6 +125,7 @@ def measure(size: str, device: str, repeats: int) -> list[dict]:
 
 
 def main() -> None:
+    """Measures, prints the table and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--repeats", type=int, default=2, help="turns, of which the best counts")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from typing import TypeVar
 
 from caan import __version__
 
@@ -22,20 +21,6 @@ COMMANDS = {
     "export": ("caan.export.command", "write the towers as ONNX or torch.export files, checked and scored"),
     "push": ("caan.hub.command", "publish a finished model on the Hub"),
 }
-
-Options = TypeVar("Options")
-
-
-def make_parser(options: type, prog: str, description: str, examples: str):
-    """A parser of a dataclass of options; `--help` shows `description` and, at its end, `examples`."""
-    from caan.parsing import OptionParser
-
-    return OptionParser((options,), prog=prog, description=description, epilog=examples)
-
-
-def parse_options(options: type[Options], argv: list[str], prog: str, description: str, examples: str) -> Options:
-    """A dataclass of options, filled from a command's arguments."""
-    return make_parser(options, prog, description, examples).fill(argv)[0]
 
 
 def main(argv: list[str] | None = None) -> int:

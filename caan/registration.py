@@ -59,6 +59,7 @@ class WatchedLoader(Loader):
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        """Runs the module by its own loader; the hook is told when that is done."""
         module.__loader__ = self.loader
         assert module.__spec__ is not None
         module.__spec__.loader = self.loader  # from here on the module is as if nobody had watched

@@ -12,6 +12,7 @@ from chat_server import GOOD, completion, running_server  # noqa: F401 (the fixt
 
 from caan import cli
 from caan.descriptions import load_prompt_set, read_descriptions
+from caan.parsing import OptionParser
 
 
 def caan(*arguments):
@@ -41,7 +42,7 @@ def test_help_of_describe_teaches_with_examples_that_parse(capsys):
     examples = re.findall(r"^ +caan describe (.*)$", EXAMPLES.replace("\\\n", " "), re.MULTILINE)
     assert len(examples) == 7
     for example in examples:
-        options = cli.parse_options(DescribeOptions, example.split(), "caan describe", "", "")
+        (options,) = OptionParser((DescribeOptions,)).fill(example.split())
         assert options.output.endswith(".jsonl")
 
 

@@ -15,7 +15,6 @@ from PIL import Image
 from tqdm.auto import tqdm
 from transformers import AutoConfig
 
-from caan.cli import make_parser
 from caan.data.benchmark import Benchmark, make_benchmark
 from caan.data.pictures import load_splits
 from caan.data.text import collect_descriptions
@@ -29,6 +28,7 @@ from caan.figures.page import DPI
 from caan.figures.projection import draw_projection, need_scikit_learn, tsne
 from caan.figures.words import Sentence, read_sentences
 from caan.options import SourceOptions, option
+from caan.parsing import OptionParser
 from dataset_scripts import read_descriptions
 from processing_caan import CAANProcessor
 
@@ -180,7 +180,7 @@ def write(draw: dict[str, Callable], folder: Path) -> None:
 
 
 def main() -> None:
-    parser = make_parser(FigureOptions, PROG, DESCRIPTION, EXAMPLES)
+    parser = OptionParser((FigureOptions,), prog=PROG, description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("model", help="Hub id or folder of a CAAN")
     options, arguments = parser.fill(sys.argv[1:])
     with exit_on_error(PROG):

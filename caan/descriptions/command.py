@@ -8,9 +8,9 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from caan.cli import parse_options
 from caan.errors import USER_ERRORS, exit_on_error, explain
 from caan.options import COUNT, NOT_NEGATIVE, SHARE_ABOVE_ZERO, Options, Range, option
+from caan.parsing import OptionParser
 
 from .backends import Backend, BackendError, Verbatim
 from .classes import checked_classes, read_class_list, split_classes
@@ -86,7 +86,7 @@ class DescribeOptions(Options):
 
 def main(argv: list[str], prog: str) -> int:
     """Run the command with `argv`; returns the exit status."""
-    options = parse_options(DescribeOptions, argv, prog, DESCRIPTION, EXAMPLES)
+    (options,) = OptionParser((DescribeOptions,), prog=prog, description=DESCRIPTION, epilog=EXAMPLES).fill(argv)
     logging.basicConfig(format="%(message)s")
     with exit_on_error(prog, f"the same command goes on from {options.output}"):
         try:

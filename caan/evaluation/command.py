@@ -11,6 +11,7 @@ Writes results.json (numbers and all that is needed to get them again), table.md
 each model. exit status: 0 done; 1 bad input; 2 wrong options; 130 stopped with Ctrl-C; 143 stopped by SIGTERM.
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,5 +56,5 @@ def what_is_kept(options: EvalOptions, done: Sequence[str]) -> str:
     if not done:
         return "no numbers were written; to go on, run the same command again"
     left = options.model[len(done) :]
-    more = f"; to go on, give --model {' '.join(left)} and another --output_dir" if left else ""
+    more = f"; to go on, give --model {shlex.join(left)} and another --output_dir" if left else ""
     return f"the numbers of {', '.join(done)} are kept in {options.output_dir}{more}"

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from caan.cli import parse_options
 from caan.errors import exit_on_error
 from caan.export import OPSET
 from caan.options import COUNT, NOT_NEGATIVE, Range, SourceOptions, option
+from caan.parsing import OptionParser
 
 DESCRIPTION = """\
 Write a model's sketch and photo tower as graphs with a dynamic batch (one graph where they are shared), compare them with the
@@ -67,7 +67,7 @@ class ExportOptions(SourceOptions):
 
 def main(argv: list[str], prog: str) -> int:
     """Runs the command; returns the exit status."""
-    options = parse_options(ExportOptions, argv, prog, DESCRIPTION, EXAMPLES)
+    (options,) = OptionParser((ExportOptions,), prog=prog, description=DESCRIPTION, epilog=EXAMPLES).fill(argv)
     with exit_on_error(prog, f"{options.output_dir} is as it was; run the same command again"):
         from caan.export.export import export, summary  # imports torch
 

@@ -94,6 +94,7 @@ def torch_runner(path: Path) -> Callable[..., Tensor]:
 
 
 def onnx_runner(path: Path) -> Callable[..., Tensor]:
+    """A function from pictures (batch, 3, height, width) to an output of an ONNX graph, run on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

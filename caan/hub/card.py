@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from transformers import AutoConfig
 
 from caan.data.provenance import is_hub_id
-from caan.evaluation.facts import read_facts
+from caan.evaluation.facts import FACTS_FILE, read_facts
 from caan.evaluation.record import Evaluation, write_whole
 from caan.evaluation.summary import means, metric_heading, metric_table, protocol, reranking_note, sizes
 from caan.hub.results import PICTURE_FILE, adopt_results, model_index, read_results, write_entries
@@ -51,7 +51,7 @@ def write_card(folder: Path, repo: str | None = None, license_id: str | None = N
             facts=facts,
             results=results and describe_results(results),
             picture=PICTURE_FILE if results and (folder / PICTURE_FILE).is_file() else None,
-            recipe=facts and describe_recipe(facts),
+            recipe=facts and require_recipe(folder, facts),
             num_classes=facts and count_classes(facts),
             license_id=license_id,
             is_full=CAANConfig.from_pretrained(folder).use_text,
@@ -138,6 +138,16 @@ def describe_results(record: Evaluation) -> dict:
     }
 
 
+def require_recipe(folder: Path, facts: dict) -> dict[str, object]:
+    """The rows of the training table; raises ValueError, naming the file, where the record lacks one."""
+    try:
+        return describe_recipe(facts)
+    except KeyError as error:
+        raise ValueError(
+            f"{folder / FACTS_FILE} has no {error}, which the card tells. Remove the file to do without."
+        ) from error
+
+
 def describe_recipe(facts: dict) -> dict[str, object]:
     """The rows of the training table."""
     options = facts["options"]
@@ -147,7 +157,7 @@ def describe_recipe(facts: dict) -> dict[str, object]:
     rates = {options["learning_rate"], options["vision_learning_rate"] or options["learning_rate"]}
     return {
         "data": f"`{facts['dataset']}`, zero-shot split `{facts['dataset_config']}`",
-        "seen classes": f"{count_classes(facts):,}",
+        "seen classes": f"{count_classes(facts):,}" + describe_seen_before(facts.get("seen_before", [])),
         "pictures": f"{facts['sketches']:,} sketches, {facts['photos']:,} photos",
         "vision encoders start from": options["model"] or options["vision_model"] or "random weights",
         "text encoder starts from": text if facts["uses_text"] else "none: trained without text",
@@ -167,6 +177,13 @@ def describe_recipe(facts: dict) -> dict[str, object]:
         "date": facts["date"],
         **({"changed on the way": describe_history(facts["history"])} if facts.get("history") else {}),
     }
+
+
+def describe_seen_before(classes: list[str] | None) -> str:
+    """What a model that was trained on had seen; nothing where there was none, or the record is older than the question."""
+    if classes is None:
+        return ", and those that the model it was trained on had seen, which are not recorded"
+    return f", and {len(classes):,} by the model it was trained on" if classes else ""
 
 
 def count_classes(facts: dict) -> int:

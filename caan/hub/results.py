@@ -41,11 +41,11 @@ def adopt_results(folder: Path, record: Evaluation, picture: Path | None) -> Pat
         raise ValueError(
             f"{folder} holds other weights than those that were measured: evaluate it anew. Its card is as it was."
         )
-    if picture is None:
-        (folder / PICTURE_FILE).unlink(missing_ok=True)
-    else:
-        (folder / PICTURE_FILE).write_bytes(picture.read_bytes())
-    return of_weights(record, folder).write(folder / RESULTS_FILE)
+    (folder / PICTURE_FILE).unlink(missing_ok=True)  # first: a stop in between leaves no picture beside other numbers
+    written = of_weights(record, folder).write(folder / RESULTS_FILE)
+    if picture is not None:
+        shutil.copyfile(picture, folder / PICTURE_FILE)
+    return written
 
 
 def of_weights(record: Evaluation, folder: Path) -> Evaluation:

@@ -95,7 +95,8 @@ def one_line(error: BaseException) -> str:
 def way_on(folder: Path, repo: str, options: PushOptions) -> str:
     """The command that pushes `folder` again."""
     flags = [("--full", options.full), ("--private", options.private)]
-    values = [("--revision", options.revision), ("--license", options.license)]
+    names = ("revision", "license", "commit_message")
+    values = [(f"--{name}", getattr(options, name, None)) for name in names]
     given = [name for name, wanted in flags if wanted] + [part for name, value in values if value for part in (name, value)]
     return shlex.join(["caan", "push", str(folder), repo, *given])
 

@@ -146,3 +146,19 @@ def load_newest(accelerator, folder: Path, check: Callable[[TrainerState], None]
                 raise DamagedCheckpoint(f"{error} There is no older one: remove {folder} to start anew.") from error
             accelerator.print(f"{error} Trying the one before.")
     return TrainerState(), None
+
+
+def fetch_best(best: Path, checkpoints: Path) -> None:
+    """Copies the best weights so far from another run's checkpoints, for a run that goes on from there.
+
+    Raises:
+        ValueError: they are missing.
+    """
+    own = checkpoints / best.name
+    if own.is_dir():
+        return
+    if not best.is_dir():
+        raise ValueError(f"{best} with the best weights so far is missing: go on from another checkpoint.")
+    temporary = temporary_folder(own)
+    shutil.copytree(best, temporary, dirs_exist_ok=True)
+    publish_folder(temporary, own)

@@ -1,7 +1,10 @@
 """A run owns its folder: one run at a time, and nobody else's files are written over."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 
 from caan.evaluation.facts import FACTS_FILE, read_facts
@@ -56,3 +59,18 @@ def require_own(output: Path, checkpoint: Path | None) -> None:
             f"{output} holds files that are not of this run ({', '.join(found[:4])}{' ...' if len(found) > 4 else ''}), and "
             "they would be written over. Give another --output_dir, or move them away."
         )
+
+
+def in_main_process(accelerator, function: Callable[[], Any]) -> Any:
+    """What `function` gives in the main process, None in the others; its ValueError or OSError ends all of them."""
+    result = None
+    problem: list[Exception | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            result = function()
+        except (ValueError, OSError) as error:
+            problem = [error]
+    broadcast_object_list(problem)
+    if problem[0] is not None:
+        raise problem[0]
+    return result

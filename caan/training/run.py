@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import set_seed
 from tqdm.auto import tqdm
 
 from caan.data.benchmark import make_benchmark
@@ -26,10 +26,17 @@ from caan.hub.push import push_finished
 from caan.options import DataOptions, ModelOptions, TrainOptions, TrainPushOptions
 from caan.training.batches import build_loader
 from caan.training.building import build_model, uses_text
-from caan.training.checkpoints import TrainerState, latest_checkpoint, load_checkpoint, load_newest, save_checkpoint
-from caan.training.files import publish_files, publish_folder, temporary_folder
+from caan.training.checkpoints import (
+    TrainerState,
+    fetch_best,
+    latest_checkpoint,
+    load_checkpoint,
+    load_newest,
+    save_checkpoint,
+)
+from caan.training.files import publish_files
 from caan.training.loop import NotFinite, TrainingLoop, recompute_activations
-from caan.training.ownership import lock_folder, require_own
+from caan.training.ownership import in_main_process, lock_folder, require_own
 from caan.training.precision import build_accelerator
 from caan.training.pushing import open_push, push_progress
 from caan.training.resume import record_changes, require_settings, run_settings
@@ -59,29 +66,16 @@ class TrainingRun:
         set_seed(train.seed)
         self.output = Path(train.output_dir)
         self.checkpoints = self.output / "checkpoints"
-        self.lock = self.in_main_process(self.claim)
+        self.lock = in_main_process(self.accelerator, self.claim)
         try:
-            self.push = self.in_main_process(lambda: open_push(self.hub_options, self.checkpoints, self.accelerator))
+            opened = partial(open_push, self.hub_options, self.checkpoints, self.accelerator)
+            self.push = in_main_process(self.accelerator, opened)
             self.load_data()
             self.build()
             self.resume()
         except BaseException:
             self.release()
             raise
-
-    def in_main_process(self, function):
-        """What `function` gives in the main process, None in the others; its error ends all of them."""
-        result = None
-        problem: list[Exception | None] = [None]
-        if self.accelerator.is_main_process:
-            try:
-                result = function()
-            except (ValueError, OSError) as error:
-                problem = [error]
-        broadcast_object_list(problem)
-        if problem[0] is not None:
-            raise problem[0]
-        return result
 
     def claim(self):
         """Locks the run's folder and sees that it is its own."""
@@ -151,7 +145,8 @@ class TrainingRun:
             state = load_checkpoint(self.accelerator, folder, check)
         if folder is not None:
             self.loop.restore(state, record_changes(state, settings))
-            self.fetch_best(folder.parent)
+            if self.state.best_folder and self.accelerator.is_main_process:
+                fetch_best(folder.parent / self.state.best_folder, self.checkpoints)
         state.settings, state.run = settings, state.run or uuid.uuid4().hex
         self.loop.state = state
         if asked:
@@ -163,20 +158,6 @@ class TrainingRun:
             told = *families, self.hub_options, self.accelerator, self.tokens is not None
             self.facts = training_facts(self.train_split, *told) | {"run": state.run, "history": state.history}
             write_facts(self.output, self.facts, state, finished=False)  # from now on the folder is this run's
-
-    def fetch_best(self, source: Path) -> None:
-        """Copies the best weights so far from the checkpoints of another folder, where the run goes on from there.
-
-        Raises ValueError where they are missing.
-        """
-        name = self.state.best_folder
-        if name is None or (self.checkpoints / name).is_dir() or not self.accelerator.is_main_process:
-            return
-        if not (source / name).is_dir():
-            raise ValueError(f"{source / name} with the best weights so far is missing: go on from another checkpoint.")
-        temporary = temporary_folder(self.checkpoints / name)
-        shutil.copytree(source / name, temporary, dirs_exist_ok=True)
-        publish_folder(temporary, self.checkpoints / name)
 
     # -------------------------------------------------------------------------------------------------- training
 

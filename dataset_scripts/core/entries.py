@@ -17,8 +17,8 @@ NO_UTF8 = "its name is no UTF-8, rename it"
 def image_suffixes() -> tuple[str, ...]:
     """Lower-case suffixes, with the dot, of the pictures that Pillow reads; a plugin that was registered adds its own."""
     Image.init()
-    suffixes = Image.registered_extensions().items()
-    return tuple(sorted(s for s, name in suffixes if name in Image.OPEN and name not in UNREADABLE_FORMATS))
+    read = {*Image.OPEN, "MPO"} - UNREADABLE_FORMATS  # JPEG's reader opens MPO, the pictures of stereo and panorama cameras
+    return tuple(sorted(suffix for suffix, name in Image.registered_extensions().items() if name in read))
 
 
 def shown(name: str) -> str:

@@ -186,13 +186,13 @@ def test_suffixes_are_those_of_pillow_s_readers():
     }
 
 
-@pytest.mark.skipif(not hasattr(pipeline_caan, "image_suffixes"), reason="the pipeline has no list yet")
 def test_galleries_have_the_same_suffixes():
     assert set(image_suffixes()) == set(pipeline_caan.image_suffixes())
 
 
 @pytest.mark.parametrize(
-    "suffix, form", [(".JFIF", "JPEG"), (".jpe", "JPEG"), (".avif", "AVIF"), (".tga", "TGA"), (".jp2", "JPEG2000")]
+    "suffix, form",
+    [(".JFIF", "JPEG"), (".jpe", "JPEG"), (".avif", "AVIF"), (".tga", "TGA"), (".jp2", "JPEG2000"), (".mpo", "MPO")],
 )
 def test_every_readable_form_is_a_picture(tmp_path, suffix, form):
     Image.new("RGB", (8, 8), "red").save(tmp_path / f"a{suffix}", form)

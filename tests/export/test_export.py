@@ -19,7 +19,7 @@ from transformers import AutoModel
 from trees import make_shapes
 
 import caan.export.export
-from caan.cli import main, parse_options
+from caan.cli import main
 from caan.data.benchmark import make_benchmark
 from caan.data.pictures import Pictures
 from caan.evaluation.evaluate import evaluate
@@ -30,6 +30,7 @@ from caan.export.graphs import export_graphs
 from caan.export.pictures import smaller
 from caan.export.quantization import convolutional
 from caan.export.runtime import ExportedModel, load_exported, load_graph
+from caan.parsing import OptionParser
 from dataset_scripts import load
 
 
@@ -289,7 +290,7 @@ def test_the_examples_parse():
     examples = re.findall(r"^ +caan export (.*)$", EXAMPLES.replace("\\\n", " "), re.MULTILINE)
     assert len(examples) >= 4
     for example in examples:
-        options = parse_options(ExportOptions, example.split(), "caan export", "", "")
+        (options,) = OptionParser((ExportOptions,)).fill(example.split())
         assert options.model and options.output_dir
 
 

@@ -303,3 +303,30 @@ def test_records_of_the_version_before_are_read(folder, tmp_path):
     text = card_of(folder).text
     assert "whether the model saw them in training is not recorded" in text and "It learned 104 classes" in text
     assert f"{record.results[folder.name]['map_all']:.4f}" in text
+
+
+@pytest.mark.parametrize(
+    "before, told",
+    [
+        ([], "104"),
+        (["cat", "dog"], "104, and 2 by the model it was trained on"),
+        (None, "104, and those that the model it was trained on had seen, which are not recorded"),
+    ],
+)
+def test_what_the_model_that_was_trained_on_had_seen_is_told(tmp_path, before, told):
+    card = card_of(make_folder(tmp_path / "m", facts={**FACTS, "seen_before": before}))
+    assert dict(table(sections(card)["Training"]))["seen classes"] == told
+
+
+def test_a_number_of_a_record_without_the_finished_one_is_not_said_to_have_selected(tmp_path):
+    facts = {name: FACTS[name] for name in FACTS if name != "finished_map_all"}
+    text = " ".join(sections(card_of(make_folder(tmp_path / "m", facts=facts)))["Results"].split())
+    assert "the model reaches mAP@all 0.8765, which is no zero-shot number." in text and "selected" not in text
+
+
+def test_a_record_that_lacks_a_part_is_named(folder):
+    card = (folder / "README.md").read_text()
+    (folder / "training.json").write_text(json.dumps({name: FACTS[name] for name in FACTS if name != "hardware"}))
+    with pytest.raises(ValueError, match=r"training\.json has no 'hardware', which the card tells\. Remove the file"):
+        write_card(folder)
+    assert (folder / "README.md").read_text() == card

@@ -130,10 +130,11 @@ def test_a_failed_push_loses_nothing_and_says_how_to_go_on(hub, folder, capsys, 
     caan_model(seed=1).save_pretrained(folder)
     before = contents(folder)
     hub.fail(method, path, **dict(zip(("status", "message"), answer)))
-    assert caan_push(folder, REPO, "--license", "mit") == 1
+    assert caan_push(folder, REPO, "--license", "mit", "--commit_message", "better weights") == 1
     error = capsys.readouterr().err
     assert "caan push: error: " in error and said in error
-    assert f"Nothing is lost: {folder} is whole. To go on: caan push {folder} {REPO} --license mit" in error
+    again = f"caan push {folder} {REPO} --license mit --commit_message 'better weights'"
+    assert f"Nothing is lost: {folder} is whole. To go on: {again}" in error
     assert contents(folder) == before and HfApi().model_info(REPO).sha == there
     hub.faults.clear()
     assert caan_push(folder, REPO, "--license", "mit") == 0

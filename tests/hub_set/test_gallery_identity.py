@@ -1,6 +1,7 @@
 """A gallery knows the model that made it.  python -m pytest tests/hub_set/test_gallery_identity.py"""
 
 import copy
+import json
 import warnings
 
 import pytest
@@ -141,6 +142,28 @@ def test_settings_changed_after_the_first_search_are_noticed(pipe):
     pipe.image_processor.image_mean = [0.1, 0.2, 0.3]
     with pytest.raises(ValueError, match="other settings of the image processor"):
         pipe(sketch(), gallery=gallery)
+
+
+CONFIGS = {"pooling": ({}, {"pooling": "mean"}), "whitening": ({"whitening": 0.5}, {"whitening": 0.0})}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_same_weights_with_other_settings_are_refused_and_an_older_file_without_them_is_searched(tmp_path, name):
+    built, changed = CONFIGS[name]
+    gallery = search_with(caan_model(**built), tmp_path, "built").encode_gallery(PHOTOS, progress=False)
+    other = search_with(caan_model(**built), tmp_path, "changed")
+    folder = tmp_path / "changed"
+    if name == "pooling":  # decided when a model is built
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changed))
+        other = pipeline("sketch-retrieval", model=str(folder))
+    else:
+        other.model.config.update(changed)
+    assert other.identity()["weights"] == gallery.model["weights"]
+    with pytest.raises(ValueError, match="made by other settings of the model"):
+        other(sketch(), gallery=gallery)
+    older = {key: value for key, value in gallery.model.items() if key != "config"}
+    assert len(other(sketch(), gallery=Gallery(gallery.features, gallery.images, model=older))) == 4
 
 
 def test_a_file_that_was_cut_off_is_named(pipe, tmp_path):
