@@ -100,6 +100,23 @@ def test_a_wide_open_outline_stays_a_line():
     assert (shaded[SIDE // 2, SIDE // 2] == 255).all()
 
 
+@pytest.mark.parametrize(("break_width", "closed"), [(2 * GAP, True), (2 * GAP + 1, False)])
+def test_a_break_of_up_to_twice_the_gap_is_closed(break_width, closed):
+    assert GAP == 5  # of SIDE, which models are trained with
+    sketch = Image.new("RGB", (SIDE, SIDE), "white")
+    ImageDraw.Draw(sketch).rectangle((20, 20, 107, 107), outline="black")
+    sketch.paste("white", (50, 20, 50 + break_width, 21))
+    assert (shade_silhouette(sketch, 0.6, 0.1).getpixel((64, 64)) == (102,) * 3) == closed
+
+
+@pytest.mark.parametrize(("level", "shaded"), [(203, True), (204, False)])
+def test_ink_is_darker_than_white_by_more_than_the_threshold(level, shaded):
+    """255 * (1 - 0.2) is 204, which is no ink."""
+    sketch = Image.new("RGB", (SIDE, SIDE), "white")
+    ImageDraw.Draw(sketch).rectangle((20, 20, 107, 107), outline=(level,) * 3)
+    assert (shade_silhouette(sketch, 0.6, 0.2).getpixel((64, 64)) == (102,) * 3) == shaded
+
+
 @pytest.mark.parametrize("size", [40, 128, 301])
 def test_the_shade_does_not_depend_on_the_size(size):
     shaded = np.asarray(shade_silhouette(ring(size), 0.5, 0.1).resize((16, 16), Image.Resampling.BOX))
