@@ -40,6 +40,9 @@ except ImportError:
 GALLERY_SUFFIX = ".safetensors"
 # Formats that Pillow only recognises, or hands to a program or package that a picture's reader may not have.
 UNREADABLE_FORMATS = {"BUFR", "EPS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG", "WMF"}
+# Pictures, whether or not what reads them is installed (pillow-heif, Pillow 11.3): an error then names the file and the cure.
+CAMERA_SUFFIXES = (".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif")
+SVG_SUFFIXES = (".svg", ".svgz")  # of sketches alone: among photos they are icons and logos
 SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 NAMES_SHOWN = 5  # of the files that are left out, in one warning
 # What of an image processor changes the features of photos.
@@ -51,25 +54,26 @@ ON_ERROR = ("raise", "skip")
 REASONS_SHOWN = 20  # of the skipped pictures in one warning
 
 
-def image_suffixes() -> tuple[str, ...]:
-    """Lower-case suffixes, with the dot, of the pictures that Pillow reads; a plugin that was registered adds its own."""
+def image_suffixes(svg: bool = False) -> tuple[str, ...]:
+    """Lower-case suffixes, with the dot, of pictures; a plugin of Pillow that was registered adds its own, `svg` drawings."""
     Image.init()
     read = {*Image.OPEN, "MPO"} - UNREADABLE_FORMATS  # JPEG's reader opens MPO, the pictures of stereo and panorama cameras
-    return tuple(sorted(suffix for suffix, name in Image.registered_extensions().items() if name in read))
+    known = [suffix for suffix, name in Image.registered_extensions().items() if name in read]
+    return tuple(sorted({*known, *CAMERA_SUFFIXES, *(SVG_SUFFIXES if svg else ())}))
 
 
-def list_images(folder: str | os.PathLike) -> list[str]:
+def list_images(folder: str | os.PathLike, svg: bool = False) -> list[str]:
     """Paths of the pictures in `folder` and its subfolders, told by their suffix, sorted by folder and name.
 
     Links to folders are followed, each folder once. Hidden files and folders and those of operating systems are left out; one
-    warning counts and names what else is.
+    warning counts and names what else is, SVG files among it unless `svg` says that the folder holds sketches.
 
     Raises ValueError where the folder does not exist or holds no picture.
     """
     root = Path(folder)
     if not root.is_dir():
         raise ValueError(f"No such folder of pictures: {show_path(root)}")
-    suffixes, found, ignored = image_suffixes(), [], []
+    suffixes, found, ignored = image_suffixes(svg), [], []
     left_out: Counter[str] = Counter()
     for files, problems in read_folders(root):
         for path in files:
@@ -199,7 +203,7 @@ def embed_images(
     """
     if modality not in PLURALS:
         raise ValueError(f'modality must be "sketch" or "photo", got {modality!r}.')
-    images = list_images(images) if isinstance(images, (str, os.PathLike)) else as_batch(images)[0]
+    images = list_images(images, modality == "sketch") if isinstance(images, (str, os.PathLike)) else as_batch(images)[0]
     features_of = model.get_sketch_features if modality == "sketch" else model.get_image_features
     pictures = ProcessedImages(images, processor, modality, on_error)
     loader = DataLoader(pictures, batch_size=batch_size, num_workers=num_workers)

@@ -6,13 +6,19 @@ field does.
 """
 
 import os
+import re
+import subprocess
+import sys
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from io import BytesIO, TextIOBase
 from typing import Any
 from urllib.request import Request, urlopen
+from xml.parsers import expat
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from transformers import AutoImageProcessor, AutoProcessor, ProcessorMixin
 from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import PILImageResampling
@@ -38,6 +44,27 @@ ACCEPTED = (
 NAME_LENGTH = 200  # characters of a name in an error: a picture in a URL may have millions
 TIFF_BITS_PER_SAMPLE, TIFF_LARGEST_VALUE = 258, 281
 SCALED_FORMATS = ("PPM", "JPEG2000")  # Pillow has spread their values over all 16 bits
+REDUCED_FORMATS = ("JPEG", "MPO")  # Pillow decodes them at a half, quarter or eighth of their size
+HEAD_BYTES = 2**16  # of a file, in which its brand or its root element lies
+AVIF_BRANDS = {b"avif", b"avis"}
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+SVG_SIDE = 1024  # pixels of an SVG's longer side
+SVG_BYTES, SVG_SECONDS, SVG_MEMORY = 10 * 2**20, 20, 2**30  # the most that one drawing takes
+# Run in a process of its own: a drawing of a kilobyte can ask resvg for terabytes, and resvg then ends its process.
+SVG_RENDERER = """
+import sys
+folder, side, seconds, memory = sys.argv[1], *map(int, sys.argv[2:])
+try:
+    import resource
+    for limit, value in ("RLIMIT_AS", memory), ("RLIMIT_CPU", seconds), ("RLIMIT_CORE", 0):
+        resource.setrlimit(getattr(resource, limit), (value, value))
+except (ImportError, AttributeError, ValueError, OSError):  # not on this system: the parent's clock remains
+    pass
+sys.path.insert(0, folder)
+from resvg_py import svg_to_bytes
+svg = sys.stdin.buffer.read().decode()
+sys.stdout.buffer.write(bytes(svg_to_bytes(svg_string=svg, width=side, height=side, skip_system_fonts=True)))
+"""
 
 
 # ---------------------------------------------------------------------------------------------------- one picture or several
@@ -97,17 +124,20 @@ def describe(value: Any) -> str:
 # ------------------------------------------------------------------------------------------------------- reading one picture
 
 
-def read_picture(source: Any) -> Image.Image:
+def read_picture(source: Any, at_least: int | None = None) -> Image.Image:
     """The decoded picture of any single form that `as_batch` lists, as it is: no rotation, no change of mode.
+
+    Args:
+        at_least: as for `open_image`.
 
     Raises:
         ValueError: naming the file, or the type of what is no picture.
     """
     if isinstance(source, Mapping):
-        return read_picture(unwrap(source))
+        return read_picture(unwrap(source), at_least)
     if hasattr(source, "__array__") and not isinstance(source, SOURCES):
         return array_to_image(source)
-    return open_image(source)
+    return open_image(source, at_least)
 
 
 def unwrap(row: Mapping) -> Any:
@@ -127,28 +157,51 @@ def unwrap(row: Mapping) -> Any:
     return found
 
 
-def open_image(source: Any) -> Image.Image:
+def open_image(source: Any, at_least: int | None = None) -> Image.Image:
     """The decoded picture at a path or URL, in bytes or an open binary file, or of a PIL image not read yet.
 
+    Args:
+        at_least: pixels of the shorter side that suffice. A JPEG is then decoded at a half, quarter or eighth of its size where
+            that leaves as many, in a fraction of the time and memory. None: at full size. PIL images stay as they are.
+
     Raises:
-        ValueError: naming the file, where it is absent, no picture, truncated, or too large to be one (decompression bomb).
+        ValueError: naming the file, where it is absent, no picture, truncated, or too large to be one (decompression bomb);
+            with the cure, where its format needs a package that is not installed.
     """
+    if at_least is not None and at_least < 1:
+        raise ValueError(f"at_least must be 1 or more pixels, got {at_least}.")
     if not hasattr(source, "read") and not isinstance(source, SOURCES):
         raise ValueError(f"{describe(source)} is no picture: {ACCEPTED}.")
     name = image_name(source)
     try:
-        image = source if isinstance(source, Image.Image) else Image.open(as_file(source))
+        image = source if isinstance(source, Image.Image) else open_file(as_file(source), at_least)
         bits = significant_bits(image) if deep(image) else None
         image.load()
     except FileNotFoundError as error:
         link = f", a broken link to {os.readlink(source)}" if is_link(source) else ""
         raise ValueError(f"No such image file: {name}{link}") from error
+    except ImportError as error:
+        raise ValueError(f"Cannot read the image {name}: {error}") from error
     except Exception as error:  # a broken file raises whatever its decoder comes upon: zlib, struct, index errors, ...
         raise ValueError(f"Cannot read the image {name}: {error}. Repair or remove the file.") from error
     if bits is not None:
         image.info["significant_bits"] = bits
     if image is not source:
         image.filename = name  # type: ignore[attr-defined]
+    return image
+
+
+def open_file(file: Any, at_least: int | None) -> Image.Image:
+    """The picture in what `as_file` gives: by Pillow, or where that does not know it, by the package that does."""
+    try:
+        image = Image.open(file)
+    except UnidentifiedImageError:
+        other = open_other(file)
+        if other is None:
+            raise
+        return other
+    if at_least and image.format in REDUCED_FORMATS:
+        image.draft("RGB", (at_least, at_least))
     return image
 
 
@@ -191,6 +244,128 @@ def as_file(source: Any) -> Any:
 
 def is_link(source: Any) -> bool:
     return isinstance(source, (str, os.PathLike)) and os.path.islink(source)
+
+
+# ------------------------------------------------------------------------------------------ formats that Pillow does not read
+
+
+def open_other(file: Any) -> Image.Image | None:
+    """A HEIC picture by pillow-heif, an SVG drawing by resvg-py; both are known by their content. None: it is neither.
+
+    Raises:
+        ImportError: what the format needs is not installed; the message is the cure.
+        Exception: whatever the decoder of a broken file raises.
+    """
+    with file if isinstance(file, BytesIO) else open(file, "rb") as stream:
+        stream.seek(0)
+        head = stream.read(HEAD_BYTES)
+        stream.seek(0)
+        brands = iso_brands(head)
+        if brands & AVIF_BRANDS:  # of the HEIF family too, but Pillow's
+            if find_spec("PIL._avif") is None:
+                raise ImportError('it is AVIF, which Pillow reads from 11.3 on. Cure: pip install "pillow>=11.3".')
+        elif brands & HEIF_BRANDS:
+            return read_heif(stream)
+        elif is_svg(head):
+            return render_svg(stream.read(SVG_BYTES + 1))
+    return None
+
+
+def iso_brands(head: bytes) -> set[bytes]:
+    """The brands that an ISO media file (HEIC, AVIF, also MP4) begins with; empty for other files."""
+    if head[4:8] != b"ftyp":
+        return set()
+    return {head[place : place + 4] for place in range(8, min(int.from_bytes(head[:4], "big"), len(head)), 4)}
+
+
+def read_heif(stream: Any) -> Image.Image:
+    """A HEIC picture, upright: pillow-heif turns it and sets its EXIF orientation to 1. 10 and 12 bits a colour become 8."""
+    try:  # in such a block transformers' check of imports lets it be absent
+        import pillow_heif
+    except ImportError as error:
+        raise ImportError(f"it is HEIC, which Pillow does not read ({error}). Cure: pip install pillow-heif.") from error
+    file = pillow_heif.open_heif(stream)
+    pixels, limit = file.size[0] * file.size[1], Image.MAX_IMAGE_PIXELS
+    if limit and pixels > 2 * limit:  # where Pillow refuses too
+        raise Image.DecompressionBombError(f"it has {pixels} pixels and may be a decompression bomb; the limit is {2 * limit}")
+    image = file.to_pillow()
+    if deep(image):  # gray, of 10 or 12 bits, spread over 16
+        image.info["significant_bits"] = 16
+    return image
+
+
+def unzip(data: bytes, limit: int) -> bytes:
+    """The first `limit` bytes of gzipped data (.svgz); other data as it is."""
+    return zlib.decompressobj(31).decompress(data, limit) if data.startswith(b"\x1f\x8b") else data
+
+
+def is_svg(head: bytes) -> bool:
+    """Whether the first element of an XML file is `svg`, after whatever declaration, comments and document type."""
+    roots: list[str] = []
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = lambda name, attributes: roots.append(name)
+    try:
+        parser.Parse(unzip(head, HEAD_BYTES).lstrip())
+    except (expat.ExpatError, zlib.error, ValueError, LookupError):  # no XML, or broken further on
+        pass
+    return bool(roots) and local_name(roots[0]) == "svg"
+
+
+def local_name(name: str) -> str:
+    return name.rpartition(":")[2]
+
+
+def svg_text(data: bytes) -> str:
+    """The text of an SVG file in any encoding that it declares."""
+    data = unzip(data, SVG_BYTES + 1).lstrip()
+    if len(data) > SVG_BYTES:
+        raise ValueError(f"its drawing is larger than {SVG_BYTES >> 20} MB")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16")
+    declared = re.match(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.-]+)""", data)
+    encoding = declared[1].decode() if declared else "utf-8"
+    return data.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+
+
+def check_svg(text: str) -> None:
+    """Raises an error for broken XML, for a drawing that refers to other files, and for entities that would fill the memory."""
+
+    def check_element(name: str, attributes: dict[str, str]) -> None:
+        if local_name(name) in ("image", "feImage", "use"):
+            for key, value in attributes.items():
+                if local_name(key) == "href" and value and not value.startswith(("#", "data:")):
+                    raise ValueError(f"it refers to another file, {value[:NAME_LENGTH]!r}, which is not read")
+
+    def check_entity(name: str, is_parameter: bool, value: str | None, *place: Any) -> None:
+        if value and ("&" in value or len(value) * text.count("&") > SVG_BYTES):
+            raise ValueError(f"its entity {name[:NAME_LENGTH]!r} expands too far")
+
+    parser = expat.ParserCreate("utf-8")
+    parser.StartElementHandler, parser.EntityDeclHandler = check_element, check_entity
+    parser.Parse(text.encode(), True)
+
+
+def render_svg(data: bytes) -> Image.Image:
+    """An SVG drawing on a transparent ground, `SVG_SIDE` pixels on its longer side.
+
+    Nothing but the drawing itself is read, no fonts either: text that is no outline is left out.
+    """
+    package = find_spec("resvg_py")
+    if package is None or package.origin is None:
+        raise ImportError("it is an SVG drawing, which Pillow does not read. Cure: pip install resvg-py.")
+    text = svg_text(data)
+    check_svg(text)
+    arguments = [os.path.dirname(os.path.dirname(package.origin)), SVG_SIDE, SVG_SECONDS, SVG_MEMORY]
+    command = [sys.executable, "-I", "-S", "-c", SVG_RENDERER, *map(str, arguments)]
+    try:
+        done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=SVG_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"it takes more than {SVG_SECONDS} s to draw") from error
+    if done.returncode:
+        *_, last = done.stderr.decode(errors="replace").strip().splitlines() or [""]
+        said = last.removeprefix("ValueError: ") if last.startswith("ValueError: ") else None
+        raise ValueError(said or f"it takes more than {SVG_MEMORY >> 30} GB to draw, or ends its renderer")
+    return Image.open(BytesIO(done.stdout))
 
 
 # ---------------------------------------------------------------------------------------------------------- depth and colours

@@ -9,7 +9,7 @@
     python -m dataset_scripts.folder --data_dir my_data  # folder check and split sizes
 
 A class is spelt as its sketches' folder; ``sketch/red car`` and ``photo/Red_car`` are one class. Hidden and system folders
-(``.ipynb_checkpoints``, ``__MACOSX``, ``@eaDir``) are no classes.
+(``.ipynb_checkpoints``, ``__MACOSX``, ``@eaDir``) are no classes. SVG files are pictures in ``sketch`` alone.
 
 Unseen classes are those of ``unseen=[...]``, else of ``unseen.txt`` in the folder (one class a line), else a fifth
 of the classes, chosen by a hash of their names. Held-out items of the seen classes are chosen as for the benchmarks:
@@ -36,7 +36,7 @@ FOLDER = Benchmark(
     name="folder",
     title="Own sketches and photos",
     sources=(
-        Source("sketches", "sketch", ("sketch", "sketches")),
+        Source("sketches", "sketch", ("sketch", "sketches"), svg=True),
         Source("photos", "photo", ("photo", "photos", "image", "images")),
     ),
     validation_sketches=50,

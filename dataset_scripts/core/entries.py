@@ -9,16 +9,20 @@ from PIL import Image
 
 # Formats that Pillow only recognises, or hands to a program or package that a picture's reader may not have.
 UNREADABLE_FORMATS = {"BUFR", "EPS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG", "WMF"}
+# Pictures, whether or not what reads them is installed (pillow-heif, Pillow 11.3): an error then names the file and the cure.
+CAMERA_SUFFIXES = (".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif")
+SVG_SUFFIXES = (".svg", ".svgz")  # of sketches alone: among photos they are icons and logos
 SYSTEM_MARKS = (".", "@", "#", "$", "~", "__")  # .ipynb_checkpoints, @eaDir, #recycle, $RECYCLE.BIN, ~snapshot, __MACOSX
 SYSTEM_FOLDERS = {"lost+found", "system volume information", "recycler"}
 NO_UTF8 = "its name is no UTF-8, rename it"
 
 
-def image_suffixes() -> tuple[str, ...]:
-    """Lower-case suffixes, with the dot, of the pictures that Pillow reads; a plugin that was registered adds its own."""
+def image_suffixes(svg: bool = False) -> tuple[str, ...]:
+    """Lower-case suffixes, with the dot, of pictures; a plugin of Pillow that was registered adds its own, `svg` drawings."""
     Image.init()
     read = {*Image.OPEN, "MPO"} - UNREADABLE_FORMATS  # JPEG's reader opens MPO, the pictures of stereo and panorama cameras
-    return tuple(sorted(suffix for suffix, name in Image.registered_extensions().items() if name in read))
+    known = [suffix for suffix, name in Image.registered_extensions().items() if name in read]
+    return tuple(sorted({*known, *CAMERA_SUFFIXES, *(SVG_SUFFIXES if svg else ())}))
 
 
 def shown(name: str) -> str:

@@ -26,6 +26,7 @@ class Source:
         candidates: paths it goes by relative to the data set's folder, preferred first.
         expected: number of pictures in the whole archive, None where nothing is published.
         copy_of: role of the source that contains these pictures too; one copy is read unless duplicates are asked for.
+        svg: whether SVG files are pictures of it. Not of the archives: some hold each sketch as PNG and as SVG.
     """
 
     role: str
@@ -33,6 +34,7 @@ class Source:
     candidates: tuple[str, ...]
     expected: int | None = None
     copy_of: str | None = None
+    svg: bool = False
 
 
 @dataclass(frozen=True)

@@ -121,20 +121,20 @@ def no_data_message(data_dir: str, benchmark: Benchmark) -> str:
     )
 
 
-def class_folders(data_dir: str, root: str) -> Entries:
-    """What lies in a source's folder `root`; its `folders` are those of classes.
+def class_folders(data_dir: str, root: str, svg: bool = False) -> Entries:
+    """What lies in a source's folder `root`; its `folders` are those of classes, `svg` is as in `Source`.
 
     Raises:
         PermissionError: it cannot be read; the message names it.
     """
     try:
-        return read_folder(os.path.join(data_dir, root), image_suffixes())
+        return read_folder(os.path.join(data_dir, root), image_suffixes(svg))
     except PermissionError as error:
         raise PermissionError(f"{os.path.join(data_dir, root)} cannot be read: you have no right to.") from error
 
 
 def _scan_source(listing: Listing, source: Source, root: str, names: ClassNames) -> None:
-    entries, seen = class_folders(listing.data_dir, root), set()
+    entries, seen = class_folders(listing.data_dir, root, source.svg), set()
     listing.loose_files += len(entries.pictures) + len(entries.broken)
     _note(listing, root, entries)
     listing.broken |= {f"{_posix(root)}/{name}": why for name, why in entries.broken_folders.items()}
@@ -151,7 +151,7 @@ def _scan_source(listing: Listing, source: Source, root: str, names: ClassNames)
 def _scan_class(listing: Listing, label: str, source: Source, folder: str) -> None:
     path = _posix(folder)
     try:
-        entries = read_folder(os.path.join(listing.data_dir, folder), image_suffixes())
+        entries = read_folder(os.path.join(listing.data_dir, folder), image_suffixes(source.svg))
     except OSError as error:
         listing.broken[path] = f"folder: {str(error.strerror).lower()}"
         return
