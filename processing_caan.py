@@ -183,7 +183,8 @@ def open_image(source: Any, at_least: int | None = None) -> Image.Image:
     except ImportError as error:
         raise ValueError(f"Cannot read the image {name}: {error}") from error
     except Exception as error:  # a broken file raises whatever its decoder comes upon: zlib, struct, index errors, ...
-        raise ValueError(f"Cannot read the image {name}: {error}. Repair or remove the file.") from error
+        said = " ".join(str(error).split()).removesuffix(".")  # libheif's has line ends
+        raise ValueError(f"Cannot read the image {name}: {said}. Repair or remove the file.") from error
     if bits is not None:
         image.info["significant_bits"] = bits
     if image is not source:

@@ -4,6 +4,8 @@ pytest tests/dataset_scripts/test_scan.py
 """
 
 import os
+import sys
+from importlib.util import find_spec
 
 import pytest
 from benchmark_trees import make_tree, picture
@@ -188,6 +190,7 @@ def test_suffixes_are_those_of_pillow_s_readers():
 
 def test_galleries_have_the_same_suffixes():
     assert set(image_suffixes()) == set(pipeline_caan.image_suffixes())
+    assert set(image_suffixes(svg=True)) == set(pipeline_caan.image_suffixes(svg=True))
 
 
 @pytest.mark.parametrize(
@@ -257,3 +260,39 @@ def test_a_sketch_that_a_later_frame_shows_is_not_blank(tmp_path):
 def test_what_does_not_decode(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
     assert fault_of(tmp_path / "a.jpg", "photo") == "does not decode"
+
+
+HEIC_HEADER = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">{}</svg>'
+
+
+def test_photos_of_phones_are_not_overlooked(root, monkeypatch, capsys):
+    """Without pillow-heif they are named with the cure where pictures are decoded, and left out on request."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (root / "photo/cup/IMG_1.HEIC").write_bytes(HEIC_HEADER)
+    assert build(root) == sorted([*SOUND, "photo/cup/IMG_1.HEIC"])
+    with pytest.raises(
+        ValueError, match=r"unreadable \(1\): photo/cup/IMG_1.HEIC \(it is HEIC.* Cure: pip install pillow-heif.\)"
+    ):
+        build(root, verify=True)
+    assert build(root, verify=True, skip_corrupt=True) == SOUND
+
+
+def test_verify_reads_heic_where_it_can(root):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64), "red")).save(root / "photo/cup/a.heic")
+    assert build(root, verify=True) == sorted([*SOUND, "photo/cup/a.heic"])
+    (root / "photo/cup/cut.heic").write_bytes((root / "photo/cup/a.heic").read_bytes()[:-50])
+    with pytest.raises(ValueError, match=r"unreadable \(1\): photo/cup/cut.heic \(does not decode\)"):
+        build(root, verify=True)
+
+
+@pytest.mark.skipif(find_spec("resvg_py") is None, reason="resvg-py is not installed")
+def test_svg_files_are_sketches_and_no_photos(root, capsys):
+    for modality in ("sketch", "photo"):
+        (root / modality / "cup/a.svg").write_text(SVG.format('<circle cx="4" cy="4" r="3"/>'))
+    assert build(root, verify=True) == sorted([*SOUND, "sketch/cup/a.svg"])
+    assert "1 files that are not pictures" in capsys.readouterr().out
+    (root / "sketch/cup/empty.svg").write_text(SVG.format(""))
+    with pytest.raises(ValueError, match=r"unreadable \(1\): sketch/cup/empty.svg \(blank\)"):
+        build(root, verify=True)

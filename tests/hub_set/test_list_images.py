@@ -31,7 +31,8 @@ def test_every_suffix_that_pillow_reads_is_a_picture(tmp_path, suffix, kind):
 
 def test_formats_that_need_other_programs_are_none():
     assert not {".eps", ".ps", ".mpg", ".h5", ".wmf", ".pdf", ".svg"} & set(image_suffixes())
-    assert {".jpg", ".png", ".webp", ".mpo"} <= set(image_suffixes())
+    assert {".jpg", ".png", ".webp", ".mpo", ".heic", ".heif", ".hif", ".avif"} <= set(image_suffixes())
+    assert set(image_suffixes(svg=True)) - set(image_suffixes()) == {".svg", ".svgz"}
 
 
 def test_links_are_followed_and_loops_are_cut(tmp_path):
@@ -98,12 +99,10 @@ def test_what_lies_in_the_folder_is_listed_under_its_own_name(tmp_path):
 
 def test_files_that_are_no_pictures_are_counted_by_suffix(tmp_path):
     photo().save(tmp_path / "a.png")
-    for name in ("a.heic", "B.HEIC", "c.heic", "notes.txt", "README", "d.heic", "e.heic"):
+    for name in ("a.svg", "B.SVG", "c.svg", "notes.txt", "README", "d.svg", "e.svg"):
         (tmp_path / name).touch()
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.warns(
-        UserWarning, match=r"8 entries .* ignored: B.HEIC, .*, \.\.\.; by suffix: 5 \.heic, 1 no suffix, 1 \.txt"
-    ):
+    with pytest.warns(UserWarning, match=r"8 entries .* ignored: B.SVG, .*, \.\.\.; by suffix: 5 \.svg, 1 no suffix, 1 \.txt"):
         assert list_images(tmp_path) == [str(tmp_path / "a.png")]
 
 
