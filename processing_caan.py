@@ -27,14 +27,16 @@ from transformers.utils import cached_file
 
 try:  # as a module of the Hub repository
     from .configuration_caan import INSTALLED, CAANConfig
-    from .ink_caan import crop_to_ink, shade_silhouette
+    from .ink_caan import crop_to_ink, find_drawing, is_clean, shade_silhouette, square_of
 except ImportError:
     if __package__:
         raise
     from configuration_caan import INSTALLED, CAANConfig  # as an installed module
-    from ink_caan import crop_to_ink, shade_silhouette
+    from ink_caan import crop_to_ink, find_drawing, is_clean, shade_silhouette, square_of
 
 MODALITIES = ("sketch", "photo")
+INK_MODES = ("auto", "border")
+INK_OPTIONS = ("ink_threshold", "ink_padding", "sketch_shade", "ink_mode", "ink_width")
 SOURCES = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)  # of one picture; so are open files
 CHANNELS = range(1, 5)
 ACCEPTED = (
@@ -458,8 +460,8 @@ def png_significant_bits(file: Any) -> int | None:
     return bits
 
 
-def flatten_image(image: Image.Image) -> Image.Image:
-    """Any mode to upright 8-bit RGB: EXIF rotation applied, transparency on white, 16-bit and float scaled (`white_value`)."""
+def flatten_image(image: Image.Image, ground: str = "white") -> Image.Image:
+    """Any mode to upright 8-bit RGB: EXIF rotation applied, transparency on a ground, deep values scaled (`white_value`)."""
     image = ImageOps.exif_transpose(image)
     if deep(image):
         values = np.asarray(image)
@@ -471,8 +473,46 @@ def flatten_image(image: Image.Image) -> Image.Image:
         image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")
     return image.convert("RGB")
+
+
+# -------------------------------------------------------------------------------------------------------------- sketches
+
+
+def check_ink_options(threshold: float, padding: float, shade: float, mode: str, width: float) -> None:
+    """Raises a ValueError that names the option and its range."""
+    if not 0 <= shade <= 1:
+        raise ValueError(f"sketch_shade must be in [0, 1], got {shade}.")
+    if not 0 <= threshold < 1:
+        raise ValueError(f"ink_threshold must be in [0, 1), got {threshold}.")
+    if not 0 <= padding < float("inf"):
+        raise ValueError(f"ink_padding must be at least 0, got {padding}.")
+    if mode not in INK_MODES:
+        raise ValueError(f'ink_mode must be "auto" or "border", got {mode!r}.')
+    if not 0 <= width <= 0.1:
+        raise ValueError(f"ink_width must be in [0, 0.1], got {width}.")
+
+
+def take_sketch(image: Image.Image, threshold: float, padding: float, mode: str, width: float) -> Image.Image:
+    """The white square RGB of the drawing in a picture of any mode, before it is shaded."""
+    if mode == "border":
+        return crop_to_ink(flatten_image(image), threshold, padding)
+    image = flatten_image(image, visible_ground(image))
+    return crop_to_ink(image, threshold, padding) if is_clean(image, width) else square_of(find_drawing(image), padding, width)
+
+
+def visible_ground(image: Image.Image) -> str:
+    """The ground to put a transparent sketch on: black where all that is seen is nearly white, else white."""
+    if image.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info or deep(image):
+        return "white"
+    pixels = np.asarray((image.convert("LA") if image.mode == "La" else image).convert("RGBA"))
+    seen = pixels[pixels[..., 3] > 127]
+    return (
+        "black"
+        if len(seen) < pixels[..., 3].size and len(seen) and np.quantile(seen[:, :3].min(axis=1), 0.05) > 225
+        else "white"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------- processors
@@ -483,12 +523,17 @@ class CAANImagesKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
     modality (`str`): "sketch" or "photo".
     ink_threshold (`float`): Distance from the ground, as a share of the full range, above which a sketch's pixel is ink.
     ink_padding (`float`): Margin around the ink as a share of its longer side.
+    ink_mode (`str`): "auto" finds the drawing in any picture of one (`ink_caan.py`) and takes clean drawings as they are;
+        "border" takes the ground for white, or black where the border is dark, as models before 1.0 did.
+    ink_width (`float`): Least width of strokes as a share of the drawing's longer side; thinner ones are thickened ("auto").
     sketch_shade (`float`): Darkness of the shade over what a sketch's outline encloses, from 0 (none) to 1 (black).
     """
 
     modality: str
     ink_threshold: float | int
     ink_padding: float | int
+    ink_mode: str
+    ink_width: float | int
     sketch_shade: float | int
 
 
@@ -503,6 +548,8 @@ class CAANImageProcessor(PilBackend):
     modality = "photo"
     ink_threshold = 0.1
     ink_padding = 0.05
+    ink_mode = "auto"
+    ink_width = 0.01
     sketch_shade = 0.0
     resample = PILImageResampling.BICUBIC
     size = {"height": 224, "width": 224}
@@ -520,29 +567,29 @@ class CAANImageProcessor(PilBackend):
         ink_threshold: float | None = None,
         ink_padding: float | None = None,
         sketch_shade: float | None = None,
+        ink_mode: str | None = None,
+        ink_width: float | None = None,
     ) -> Image.Image:
         """The upright RGB picture before resizing, which training augments; a sketch is cropped to its ink, square, shaded."""
         modality = modality or self.modality
         if modality not in MODALITIES:
             raise ValueError(f'modality must be "sketch" or "photo", got {modality!r}.')
-        image = flatten_image(read_picture(image))
+        image = read_picture(image)
         if modality == "photo":
-            return image
+            return flatten_image(image)
         threshold = self.ink_threshold if ink_threshold is None else ink_threshold
         padding = self.ink_padding if ink_padding is None else ink_padding
         shade = self.sketch_shade if sketch_shade is None else sketch_shade
-        if not 0 <= shade <= 1:
-            raise ValueError(f"sketch_shade must be in [0, 1], got {shade}.")
-        if not 0 <= threshold < 1:
-            raise ValueError(f"ink_threshold must be in [0, 1), got {threshold}.")
-        if not 0 <= padding < float("inf"):
-            raise ValueError(f"ink_padding must be at least 0, got {padding}.")
-        sketch = crop_to_ink(image, threshold, padding)
+        mode = ink_mode or self.ink_mode
+        width = self.ink_width if ink_width is None else ink_width
+        check_ink_options(threshold, padding, shade, mode, width)
+        sketch = take_sketch(image, threshold, padding, mode, width)
         return shade_silhouette(sketch, shade, threshold) if shade else sketch
 
-    def process_image(self, image, modality=None, ink_threshold=None, ink_padding=None, sketch_shade=None, **kwargs):
+    def process_image(self, image, modality=None, **options):
         """One picture as (3, height, width) uint8, before resizing."""
-        return np.asarray(self.prepare(image, modality, ink_threshold, ink_padding, sketch_shade)).transpose(2, 0, 1)
+        ink = {name: options[name] for name in INK_OPTIONS if name in options}
+        return np.asarray(self.prepare(image, modality, **ink)).transpose(2, 0, 1)
 
     def fetch_images(self, images):
         """Paths and URLs stay what they are until `prepare`: the stock loader would turn transparent ground black."""

@@ -180,7 +180,7 @@ def test_ink_is_darker_than_nine_tenths_of_white(value, is_ink):
     image = PILImage.new("RGB", (30, 30), "white")
     image.putpixel((10, 10), (0, 0, 0))
     image.putpixel((20, 20), (value,) * 3)
-    side = CAANImageProcessor(ink_padding=0.0).prepare(image, "sketch").size[0]
+    side = CAANImageProcessor(ink_padding=0.0, ink_mode="border").prepare(image, "sketch").size[0]
     assert side == (11 if is_ink else 1)
 
 
