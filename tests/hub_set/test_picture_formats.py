@@ -331,7 +331,7 @@ def test_what_is_none_of_them_stays_an_error(tmp_path, content):
 
 def test_a_folder_of_sketches_holds_svg_and_one_of_photos_does_not(tmp_path):
     pytest.importorskip("resvg_py")
-    (tmp_path / "a.svg").write_text(svg())
+    (tmp_path / "a.svg").write_text(svg('<circle cx="30" cy="15" r="10" fill="none" stroke="black"/>'))
     photo().save(tmp_path / "b.png")
     features = embed_images(caan_model(), image_processor(), tmp_path, "sketch", progress=False)
     assert features.shape[0] == 2 and features.isfinite().all()
