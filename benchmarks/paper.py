@@ -1,0 +1,270 @@
+"""Sketches as people have them: what a model still finds of drawings on paper, boards and screens, and of thin lines.
+
+    python -m benchmarks.paper --score                          # no model: is the drawing found? a minute
+    python -m benchmarks.paper --score --only desk kraft --limit 20 --ink_mode border
+    python -m benchmarks.paper --sheet sheet.png --limit 2      # to look at: as given, as prepared
+    python -m benchmarks.paper --model MODEL --fold 0           # mAP@all clean and on each surface, MODEL trained on fold 0
+    python -m benchmarks.paper --model MODEL --fold 0 --thin    # the same for lines of 1.2, 2.5 and 4 pixels of 1000
+
+Drawings and photos are the unseen classes of a fold in Sketchy's 104 (`dataset_scripts.core.folds`). Surfaces are those of
+`caan.data.surfaces` ("own") and, where the shared folder has them, the conditions of its cases/scans ("shared"). A model for
+it: `python -m benchmarks.accuracy.peers --fold 0 --rows CAAN --again --keep_models DIR --output_dir OUT`. A refused picture
+counts as average precision 0.
+"""
+
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from tqdm.auto import tqdm
+
+from benchmarks.accuracy.study import SHARED
+from benchmarks.paper_pictures import LINES, PAGE, likeness, on_surfaces, shared_cases, thin_lines, turned
+from caan.data.benchmark import Benchmark, make_benchmark
+from caan.data.pictures import load_splits
+from caan.data.provenance import installed_versions, public_command, public_name
+from caan.evaluation.metrics import retrieval_metrics
+from caan.evaluation.report import results_table
+from caan.evaluation.retrievers import load_retriever
+from caan.options import COUNT, NOT_NEGATIVE, DataOptions, Options, option
+from caan.parsing import OptionParser
+from pipeline_caan import embed_images
+from processing_caan import CAANImageProcessor
+
+CHUNK = 25  # drawings whose pictures are held at once
+CLEAN = "clean"
+
+
+@dataclass
+class PaperOptions(Options):
+    """What is measured."""
+
+    model: str | None = option(None, "Folder or Hub id of a CAAN that has not seen the fold's unseen classes.")
+    fold: int = option(0, "Fold of dataset_scripts.core.folds, 0 to 4.", NOT_NEGATIVE)
+    surfaces: Literal["own", "shared", "all"] = option("all", "own: caan.data.surfaces. shared: the shared cases. all: both.")
+    only: list[str] = field(default_factory=list, metadata={"help": "Only surfaces of these names; none = all."})
+    limit: int = option(0, "Drawings, evenly spaced over the classes; 0 = all, with --score 12, with --sheet 2.", NOT_NEGATIVE)
+    seed: int = option(0, "Seed of the surfaces.", NOT_NEGATIVE)
+    score: bool = option(False, "Compare prepared surfaces with prepared clean drawings; needs no model.")
+    sheet: str | None = option(None, "Draw a picture, as given and as prepared, into this file; needs no model.")
+    thin: bool = option(False, "Thin lines in place of surfaces.")
+    ink_mode: str | None = option(None, "The processor's ink_mode; none = its default.")
+    data_dir: str = option(str(SHARED / "data" / "Sketchy"), "Folder of Sketchy, or a part of it.")
+    cases: str = option(str(SHARED / "cases" / "scans" / "scans_gen.py"), "Python file with the shared conditions.")
+    batch_size: int = option(100, "Pictures encoded at once.", COUNT)
+    output_dir: str = option(str(Path(__file__).parent / "results"), "Where paper.json and paper.md, or thin.*, go.")
+
+
+def load_benchmark(options: PaperOptions) -> Benchmark:
+    """Queries and gallery of a fold's unseen classes."""
+    data = DataOptions(dataset="sketchy", dataset_config=f"fold_{options.fold}", data_dir=options.data_dir, allow_partial=True)
+    return make_benchmark(load_splits(data), "test")
+
+
+def chosen_rows(count: int, limit: int) -> list[int]:
+    """`limit` of `count` rows, evenly spaced; 0 = all."""
+    return np.unique(np.linspace(0, count - 1, limit or count).round().astype(int)).tolist()
+
+
+def variants(drawing: Image.Image, row: int, options: PaperOptions) -> Iterator[tuple[str, str, Image.Image, float]]:
+    """(kind, name, picture, turn) of all that is measured of a drawing, but the clean one."""
+    if options.thin:
+        yield from (("thin", f"{width} px", thin_lines(drawing, width), 0.0) for width in LINES)
+    else:
+        cases = shared_cases(Path(options.cases))
+        yield from on_surfaces(drawing, row, options.seed, options.surfaces, cases, options.only)
+
+
+def extra(options: PaperOptions) -> dict:
+    """Arguments of the processor beyond its own defaults."""
+    return {"ink_mode": options.ink_mode} if options.ink_mode else {}
+
+
+# -------------------------------------------------------------------------------------------------------------- without model
+
+
+def score(options: PaperOptions, benchmark: Benchmark) -> list[dict]:
+    """One line a surface: mean likeness of prepared pictures and prepared clean drawings, refused ones as 0.
+
+    Where the page is turned, the better counts of the drawing as it lies and as it was drawn: both are right.
+    """
+    processor, given = CAANImageProcessor(), extra(options)
+    found = defaultdict(list)
+    for row in tqdm(chosen_rows(len(benchmark.queries), options.limit or 12), desc="drawings", leave=False):
+        drawing = benchmark.queries[row]
+        expected = processor.prepare(drawing, "sketch", **given)
+        for kind, name, picture, turn in variants(drawing, row, options):
+            start = time.perf_counter()
+            try:
+                prepared = processor.prepare(picture, "sketch", **given)
+            except ValueError:
+                found[kind, name].append((0.0, 0.0, 1, time.perf_counter() - start))
+                continue
+            seconds = time.perf_counter() - start
+            wanted = [expected, processor.prepare(turned(drawing, turn), "sketch", **given)] if turn else [expected]
+            found[kind, name].append((*max(likeness(prepared, image) for image in wanted), 0, seconds))
+    return [score_line(kind, name, np.array(values)) for (kind, name), values in found.items()]
+
+
+def score_line(kind: str, name: str, values: np.ndarray) -> dict:
+    """A line of the table of (correlation, overlap, refused, seconds) rows."""
+    correlation, overlap, refused, seconds = values.T
+    return {
+        "surfaces": kind,
+        "surface": name,
+        "correlation": correlation.mean(),
+        "least": correlation.min(),
+        "IoU": overlap.mean(),
+        "below 0.8": int((correlation < 0.8).sum()),
+        "refused": int(refused.sum()),
+        "drawings": len(values),
+        "ms": 1000 * seconds.mean(),
+    }
+
+
+def draw_sheet(options: PaperOptions, benchmark: Benchmark) -> Image.Image:
+    """Pairs of pictures, as given and as prepared, a line a surface in three columns."""
+    processor, lines = CAANImageProcessor(), defaultdict(list)
+    height, gap = 160, 6
+    width = height * PAGE[0] // PAGE[1]
+    for row in chosen_rows(len(benchmark.queries), options.limit or 2):
+        for kind, name, picture, _ in variants(benchmark.queries[row], row, options):
+            cell = Image.new("RGB", (width + height + 2 * gap, height + gap), (120, 120, 140))
+            cell.paste(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
+            try:
+                prepared = processor.prepare(picture, "sketch", **extra(options)).resize((height, height), Image.Resampling.BOX)
+                cell.paste(prepared, (width + 2, 0))
+            except ValueError as error:
+                ImageDraw.Draw(cell).text((width + 6, 20), str(error)[:24], fill="white")
+            lines[f"{kind}: {name}"].append(cell)
+    columns, rows = 3, -(-len(lines) // 3)
+    pairs = max(map(len, lines.values()))
+    cell_width, cell_height = width + height + 2 * gap, height + gap + 14
+    sheet = Image.new("RGB", (columns * (pairs * cell_width + gap), rows * cell_height), (120, 120, 140))
+    pen = ImageDraw.Draw(sheet)
+    for number, (name, cells) in enumerate(lines.items()):
+        x, y = number // rows * (pairs * cell_width + gap), number % rows * cell_height
+        pen.text((x + 2, y + 1), name, fill="white")
+        for place, cell in enumerate(cells):
+            sheet.paste(cell, (x + place * cell_width, y + 14))
+    return sheet
+
+
+# ----------------------------------------------------------------------------------------------------------------- with model
+
+
+def encode(retriever, pictures: list[Image.Image], options: PaperOptions) -> torch.Tensor:
+    """Unit vectors (pictures, d); NaN where a picture is refused."""
+    settings = {"batch_size": options.batch_size, "progress": False, "on_error": "skip"}
+    return embed_images(retriever.model, retriever.processor, pictures, "sketch", **settings)
+
+
+def query_features(retriever, benchmark: Benchmark, rows: list[int], options: PaperOptions) -> dict:
+    """(kind, name) -> features (rows, d) of the queries, clean and in all variants."""
+    parts = defaultdict(list)
+    for start in tqdm(range(0, len(rows), CHUNK), desc=f"{CHUNK} drawings"):
+        pictures = defaultdict(list)
+        for row in rows[start : start + CHUNK]:
+            drawing = benchmark.queries[row]
+            pictures[CLEAN, CLEAN].append(drawing)
+            for kind, name, picture, _ in variants(drawing, row, options):
+                pictures[kind, name].append(picture)
+        for key, several in pictures.items():
+            parts[key].append(encode(retriever, several, options))
+    return {key: torch.cat(several) for key, several in parts.items()}
+
+
+def measure(options: PaperOptions, benchmark: Benchmark) -> list[dict]:
+    """One line a surface: mAP@all, its ratio to that of the clean drawings, and how many were refused."""
+    retriever = load_retriever(str(options.model))
+    if options.ink_mode:
+        retriever.processor.ink_mode = options.ink_mode
+    rows = chosen_rows(len(benchmark.queries), options.limit)
+    (gallery,) = benchmark.galleries
+    photos = embed_images(retriever.model, retriever.processor, gallery, "photo", batch_size=options.batch_size)
+    labels = benchmark.queries.labels[rows]
+    lines = []
+    for (kind, name), features in query_features(retriever, benchmark, rows, options).items():
+        kept = ~features.isnan().any(dim=1)
+        value = 0.0
+        if kept.any():
+            report = retrieval_metrics(features[kept], photos, labels[kept], gallery.labels)
+            value = report["map_all"] * float(kept.float().mean())
+        ratio = value / lines[0]["map_all"] if lines else 1.0
+        lines.append({"surfaces": kind, "surface": name, "map_all": value, "ratio": ratio, "refused": int((~kept).sum())})
+    return lines
+
+
+def summary(lines: list[dict]) -> dict:
+    """Mean and worst ratio to clean, of each kind of surface."""
+    kinds = {line["surfaces"]: [x["ratio"] for x in lines if x["surfaces"] == line["surfaces"]] for line in lines[1:]}
+    return {kind: {"mean": sum(ratios) / len(ratios), "worst": min(ratios)} for kind, ratios in kinds.items()}
+
+
+def write(options: PaperOptions, benchmark: Benchmark, lines: list[dict], seconds: float) -> None:
+    """Prints the table and writes it, with its circumstances, as JSON and Markdown; other models and folds stay."""
+    record = {
+        "model": public_name(options.model),
+        "split": f"sketchy fold_{options.fold}, unseen classes",
+        "queries": len(chosen_rows(len(benchmark.queries), options.limit)),
+        "gallery": len(benchmark.gallery_labels),
+        "seed": options.seed,
+        "ink_mode": options.ink_mode,
+        "page": list(PAGE),
+        "command": "python -m benchmarks." + public_command(sys.argv).removeprefix("python ").replace("paper.py", "paper", 1),
+        "seconds": round(seconds),
+        "versions": installed_versions(),
+        "ratio to clean": summary(lines),
+        "surfaces": lines,
+    }
+    path = Path(options.output_dir) / ("thin.json" if options.thin else "paper.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    runs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    key = ("model", "split", "queries", "seed", "ink_mode")
+    runs = [run for run in runs if any(run[name] != record[name] for name in key)] + [record]
+    path.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+    text = "\n\n".join(markdown(run) for run in runs)
+    path.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+    print(markdown(record))
+
+
+def markdown(run: dict) -> str:
+    """A run as a paragraph and a table."""
+    ratios = "; ".join(f"{kind}: mean {r['mean']:.3f}, worst {r['worst']:.3f}" for kind, r in run["ratio to clean"].items())
+    said = (
+        f"{run['model']}, {run['split']}; {run['queries']} queries, gallery {run['gallery']}; surfaces' seed {run['seed']}; "
+        f"ink_mode {run['ink_mode'] or 'as the model has it'}; mAP@all, micro mean over queries, a refused picture counts 0. "
+        f"`{run['command']}`\n\nRatio to clean, {ratios}."
+    )
+    return f"{said}\n\n{results_table(run['surfaces'], digits=3)}"
+
+
+def main(argv: list[str]) -> None:
+    parser = OptionParser((PaperOptions,), usage="python -m benchmarks.paper [--option value ...]", description=__doc__)
+    (options,) = parser.fill(argv)
+    if not (options.model or options.score or options.sheet):
+        parser.error("give --model, --score or --sheet")
+    if not Path(options.data_dir).is_dir():
+        sys.exit(f"error: there is no folder {Path(options.data_dir).name}: give --data_dir")
+    start, benchmark = time.perf_counter(), load_benchmark(options)
+    if options.score:
+        lines = score(options, benchmark)
+        print(results_table(lines, digits=3))
+        print(f"mean correlation {np.mean([line['correlation'] for line in lines]):.3f}")
+    if options.sheet:
+        draw_sheet(options, benchmark).save(options.sheet)
+    if options.model:
+        lines = measure(options, benchmark)
+        write(options, benchmark, lines, time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
