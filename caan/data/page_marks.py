@@ -43,20 +43,20 @@ def shadow(page: Page, least: float, softness: float) -> np.ndarray:
 
 
 def hand_shadow(page: Page, least: float) -> np.ndarray:
-    """Light with the soft shadow of a hand, a phone and an arm: rounded blobs that reach in from one side."""
-    width, height = page.size
-    layer = Image.new("L", (max(2, width // 4), max(2, height // 4)))  # soft, so that a quarter of the size will do
+    """Light with the soft shadow of a hand and its arm, which reach in from one side."""
+    layer = Image.new("L", [max(2, length // 4) for length in page.size])  # soft, so that a quarter of the size will do
     pen, (w, h) = ImageDraw.Draw(layer), layer.size
     x, y, turn = page.uniform(0.3, 0.9) * w, page.uniform(0.45, 0.8) * h, page.choose(-1, 1)
-    radius = page.uniform(0.18, 0.32) * min(w, h)
+    radius = page.uniform(0.14, 0.26) * min(w, h)
     pen.ellipse([x - radius, y - 0.8 * radius, x + radius, y + radius], fill=255)
-    pen.line([(x, y), (x + turn * w, y + page.uniform(0.2, 1) * h)], fill=255, width=max(1, int(1.5 * radius)))
-    for _ in range(3):
-        reach = radius * page.uniform(1.2, 2.0)
-        angle = math.radians(page.uniform(180, 320))
-        end = (x + reach * math.cos(angle), y + reach * math.sin(angle))
-        pen.line([(x, y), end], fill=255, width=max(1, int(0.4 * radius)))
-    soft = layer.filter(ImageFilter.GaussianBlur(page.uniform(8, 22) * page.unit / 4))
+    pen.line([(x, y), (x + turn * 1.5 * w, y + page.uniform(0.3, 1.5) * h)], fill=255, width=max(1, int(1.5 * radius)))
+    middle, thick = page.uniform(225, 315), 0.19 * radius
+    for finger in (-48, -22, 2, 26):
+        angle, reach = math.radians(middle + finger), radius * page.uniform(1.5, 1.9)
+        tip = (x + reach * math.cos(angle), y + reach * math.sin(angle))
+        pen.line([(x, y), tip], fill=255, width=max(1, round(2 * thick)))
+        pen.ellipse([tip[0] - thick, tip[1] - thick, tip[0] + thick, tip[1] + thick], fill=255)
+    soft = layer.filter(ImageFilter.GaussianBlur(page.uniform(7, 26) * page.unit / 4))
     return 1 - (1 - least) * np.asarray(soft.resize(page.size, Image.Resampling.BILINEAR), np.float32) / 255
 
 
@@ -83,7 +83,7 @@ def coffee_rings(page: Page) -> None:
         wobble = smooth_noise(page.rng, page.pixels.shape[:2], 60 * page.unit)
         distance = np.hypot(x, y) + wobble * 2.5 * page.unit - radius
         ring = np.exp(-((distance / (page.uniform(2, 5) * page.unit)) ** 2)) * (0.75 + 0.25 * wobble).clip(0.1, 1)
-        inside = 0.3 / (1 + np.exp((distance / (4 * page.unit)).clip(-30, 30)))
+        inside = page.uniform(0.05, 0.3) / (1 + np.exp((distance / (4 * page.unit)).clip(-30, 30)))
         page.tint(page.uniform(0.4, 0.8) * np.maximum(ring, inside), (150, 98, 52))
 
 

@@ -175,7 +175,7 @@ def pencil(page: Page) -> None:
 def pale_pencil(page: Page) -> None:
     page.fill(page.choose(*WHITE_PAPERS, (214, 214, 212)))
     value = page.uniform(110, 150)
-    page.draw((value, value, value + 2), (1.8, 4), page.uniform(0.45, 0.75), page.uniform(0.3, 0.6))
+    page.draw((value, value, value + 2), (1.8, 4), page.uniform(0.55, 0.8), page.uniform(0.3, 0.6))
     photographed(page, 1.5)
 
 
@@ -281,7 +281,12 @@ def dark_corners(page: Page) -> None:
 @surface
 def desk(page: Page) -> None:
     written(page)
-    page.warp(desk_quad(page, 20, 0.06), wood(page))
+    ground = (
+        wood(page)
+        if page.uniform(0, 1) < 0.7
+        else plain_ground(page, page.choose((58, 60, 66), (205, 202, 196), (120, 60, 55)))
+    )
+    page.warp(desk_quad(page, 20, 0.06), ground)
     page.light(gradient(page, page.uniform(0.6, 1)))
     photographed(page, 3)
 
