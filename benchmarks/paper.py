@@ -15,6 +15,7 @@ counts as average precision 0.
 import json
 import sys
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -164,7 +165,9 @@ def draw_sheet(options: PaperOptions, benchmark: Benchmark) -> Image.Image:
 def encode(retriever, pictures: list[Image.Image], options: PaperOptions) -> torch.Tensor:
     """Unit vectors (pictures, d); NaN where a picture is refused."""
     settings = {"batch_size": options.batch_size, "progress": False, "on_error": "skip"}
-    return embed_images(retriever.model, retriever.processor, pictures, "sketch", **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # refused pictures are counted, and doubts are no error
+        return embed_images(retriever.model, retriever.processor, pictures, "sketch", **settings)
 
 
 def query_features(retriever, benchmark: Benchmark, rows: list[int], options: PaperOptions) -> dict:

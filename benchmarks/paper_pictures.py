@@ -40,7 +40,9 @@ def on_surfaces(
 ) -> Iterator[tuple[str, str, Image.Image, float]]:
     """(kind, name, picture, turn in degrees clockwise) of a drawing on every surface of `kinds`: own, shared or all."""
     if kinds != SHARED_CASES:
-        for name in only or SURFACES:
+        for name in SURFACES:
+            if only and name not in only:
+                continue
             picture, corners = place_on_surface(drawing, name, generator(seed, row, name), PAGE)
             x, y = corners[1] - corners[0]
             yield OWN, name, picture, math.degrees(math.atan2(y, x)) if name in TURNED else 0.0
