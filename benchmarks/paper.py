@@ -17,149 +17,25 @@ import sys
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from tqdm.auto import tqdm
 
-from benchmarks.accuracy.study import SHARED
-from benchmarks.paper_pictures import LINES, PAGE, likeness, on_surfaces, shared_cases, thin_lines, turned
-from caan.data.benchmark import Benchmark, make_benchmark
-from caan.data.pictures import load_splits
+from benchmarks.paper_pictures import PAGE, PaperOptions, chosen_rows, load_benchmark, variants
+from benchmarks.paper_score import draw_sheet, score
+from caan.data.benchmark import Benchmark
 from caan.data.provenance import installed_versions, public_command, public_name
 from caan.evaluation.metrics import retrieval_metrics
 from caan.evaluation.report import results_table
 from caan.evaluation.retrievers import load_retriever
-from caan.options import COUNT, NOT_NEGATIVE, DataOptions, Options, option
 from caan.parsing import OptionParser
 from pipeline_caan import embed_images
-from processing_caan import CAANImageProcessor
 
 CHUNK = 25  # drawings whose pictures are held at once
 CLEAN = "clean"
-
-
-@dataclass
-class PaperOptions(Options):
-    """What is measured."""
-
-    model: str | None = option(None, "Folder or Hub id of a CAAN that has not seen the fold's unseen classes.")
-    fold: int = option(0, "Fold of dataset_scripts.core.folds, 0 to 4.", NOT_NEGATIVE)
-    surfaces: Literal["own", "shared", "all"] = option("all", "own: caan.data.surfaces. shared: the shared cases. all: both.")
-    only: list[str] = field(default_factory=list, metadata={"help": "Only surfaces of these names; none = all."})
-    limit: int = option(0, "Drawings, evenly spaced over the classes; 0 = all, with --score 12, with --sheet 2.", NOT_NEGATIVE)
-    seed: int = option(0, "Seed of the surfaces.", NOT_NEGATIVE)
-    score: bool = option(False, "Compare prepared surfaces with prepared clean drawings; needs no model.")
-    sheet: str | None = option(None, "Draw a picture, as given and as prepared, into this file; needs no model.")
-    thin: bool = option(False, "Thin lines in place of surfaces.")
-    ink_mode: str | None = option(None, "The processor's ink_mode; none = its default.")
-    data_dir: str = option(str(SHARED / "data" / "Sketchy"), "Folder of Sketchy, or a part of it.")
-    cases: str = option(str(SHARED / "cases" / "scans" / "scans_gen.py"), "Python file with the shared conditions.")
-    batch_size: int = option(100, "Pictures encoded at once.", COUNT)
-    output_dir: str = option(str(Path(__file__).parent / "results"), "Where paper.json and paper.md, or thin.*, go.")
-
-
-def load_benchmark(options: PaperOptions) -> Benchmark:
-    """Queries and gallery of a fold's unseen classes."""
-    data = DataOptions(dataset="sketchy", dataset_config=f"fold_{options.fold}", data_dir=options.data_dir, allow_partial=True)
-    return make_benchmark(load_splits(data), "test")
-
-
-def chosen_rows(count: int, limit: int) -> list[int]:
-    """`limit` of `count` rows, evenly spaced; 0 = all."""
-    return np.unique(np.linspace(0, count - 1, limit or count).round().astype(int)).tolist()
-
-
-def variants(drawing: Image.Image, row: int, options: PaperOptions) -> Iterator[tuple[str, str, Image.Image, float]]:
-    """(kind, name, picture, turn) of all that is measured of a drawing, but the clean one."""
-    if options.thin:
-        yield from (("thin", f"{width} px", thin_lines(drawing, width), 0.0) for width in LINES)
-    else:
-        cases = shared_cases(Path(options.cases))
-        yield from on_surfaces(drawing, row, options.seed, options.surfaces, cases, options.only)
-
-
-def extra(options: PaperOptions) -> dict:
-    """Arguments of the processor beyond its own defaults."""
-    return {"ink_mode": options.ink_mode} if options.ink_mode else {}
-
-
-# -------------------------------------------------------------------------------------------------------------- without model
-
-
-def score(options: PaperOptions, benchmark: Benchmark) -> list[dict]:
-    """One line a surface: mean likeness of prepared pictures and prepared clean drawings, refused ones as 0.
-
-    Where the page is turned, the better counts of the drawing as it lies and as it was drawn: both are right.
-    """
-    processor, given = CAANImageProcessor(), extra(options)
-    found = defaultdict(list)
-    for row in tqdm(chosen_rows(len(benchmark.queries), options.limit or 12), desc="drawings", leave=False):
-        drawing = benchmark.queries[row]
-        expected = processor.prepare(drawing, "sketch", **given)
-        for kind, name, picture, turn in variants(drawing, row, options):
-            start = time.perf_counter()
-            try:
-                prepared = processor.prepare(picture, "sketch", **given)
-            except ValueError:
-                found[kind, name].append((0.0, 0.0, 1, time.perf_counter() - start))
-                continue
-            seconds = time.perf_counter() - start
-            wanted = [expected, processor.prepare(turned(drawing, turn), "sketch", **given)] if turn else [expected]
-            found[kind, name].append((*max(likeness(prepared, image) for image in wanted), 0, seconds))
-    return [score_line(kind, name, np.array(values)) for (kind, name), values in found.items()]
-
-
-def score_line(kind: str, name: str, values: np.ndarray) -> dict:
-    """A line of the table of (correlation, overlap, refused, seconds) rows."""
-    correlation, overlap, refused, seconds = values.T
-    return {
-        "surfaces": kind,
-        "surface": name,
-        "correlation": correlation.mean(),
-        "least": correlation.min(),
-        "IoU": overlap.mean(),
-        "below 0.8": int((correlation < 0.8).sum()),
-        "refused": int(refused.sum()),
-        "drawings": len(values),
-        "ms": 1000 * seconds.mean(),
-    }
-
-
-def draw_sheet(options: PaperOptions, benchmark: Benchmark) -> Image.Image:
-    """Pairs of pictures, as given and as prepared, a line a surface in three columns."""
-    processor, lines = CAANImageProcessor(), defaultdict(list)
-    height, gap = 160, 6
-    width = height * PAGE[0] // PAGE[1]
-    for row in chosen_rows(len(benchmark.queries), options.limit or 2):
-        for kind, name, picture, _ in variants(benchmark.queries[row], row, options):
-            cell = Image.new("RGB", (width + height + 2 * gap, height + gap), (120, 120, 140))
-            cell.paste(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
-            try:
-                prepared = processor.prepare(picture, "sketch", **extra(options)).resize((height, height), Image.Resampling.BOX)
-                cell.paste(prepared, (width + 2, 0))
-            except ValueError as error:
-                ImageDraw.Draw(cell).text((width + 6, 20), str(error)[:24], fill="white")
-            lines[f"{kind}: {name}"].append(cell)
-    columns, rows = 3, -(-len(lines) // 3)
-    pairs = max(map(len, lines.values()))
-    cell_width, cell_height = width + height + 2 * gap, height + gap + 14
-    sheet = Image.new("RGB", (columns * (pairs * cell_width + gap), rows * cell_height), (120, 120, 140))
-    pen = ImageDraw.Draw(sheet)
-    for number, (name, cells) in enumerate(lines.items()):
-        x, y = number // rows * (pairs * cell_width + gap), number % rows * cell_height
-        pen.text((x + 2, y + 1), name, fill="white")
-        for place, cell in enumerate(cells):
-            sheet.paste(cell, (x + place * cell_width, y + 14))
-    return sheet
-
-
-# ----------------------------------------------------------------------------------------------------------------- with model
 
 
 def encode(retriever, pictures: list[Image.Image], options: PaperOptions) -> torch.Tensor:
@@ -260,6 +136,8 @@ def main(argv: list[str]) -> None:
     start, benchmark = time.perf_counter(), load_benchmark(options)
     if options.score:
         lines = score(options, benchmark)
+        if not lines:
+            sys.exit(f"error: there is no surface {' or '.join(options.only)}")
         print(results_table(lines, digits=3))
         print(f"mean correlation {np.mean([line['correlation'] for line in lines]):.3f}")
     if options.sheet:

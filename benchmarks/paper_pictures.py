@@ -1,22 +1,71 @@
-"""Pictures for `benchmarks.paper`: drawings on surfaces, drawings of thin lines, and what the processor makes of them."""
+"""The pictures of `benchmarks.paper`: unseen classes' drawings on surfaces or of thin lines, and the options that choose."""
 
 import importlib.util
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 
+from benchmarks.accuracy.study import SHARED
+from benchmarks.paper_lines import LINES, thin_lines
+from caan.data.benchmark import Benchmark, make_benchmark
+from caan.data.pictures import load_splits
 from caan.data.surfaces import SURFACES, TURNED, place_on_surface
+from caan.options import COUNT, NOT_NEGATIVE, DataOptions, Options, option
 
 PAGE = (600, 800)  # pixels, width and height
-SIDE = 64  # pixels; prepared pictures are compared at this size
 OWN, SHARED_CASES = "own", "shared"
-LINES = (1.2, 2.5, 4.0)  # pixels of a page of 1000
-THIN_PAGE, SUPERSAMPLING = 1000, 4
+
+
+@dataclass
+class PaperOptions(Options):
+    """What is measured."""
+
+    model: str | None = option(None, "Folder or Hub id of a CAAN that has not seen the fold's unseen classes.")
+    fold: int = option(0, "Fold of dataset_scripts.core.folds, 0 to 4.", NOT_NEGATIVE)
+    surfaces: Literal["own", "shared", "all"] = option("all", "own: caan.data.surfaces. shared: the shared cases. all: both.")
+    only: list[str] = field(default_factory=list, metadata={"help": "Only surfaces of these names; none = all."})
+    limit: int = option(0, "Drawings, evenly spaced over the classes; 0 = all, with --score 12, with --sheet 2.", NOT_NEGATIVE)
+    seed: int = option(0, "Seed of the surfaces.", NOT_NEGATIVE)
+    score: bool = option(False, "Compare prepared surfaces with prepared clean drawings; needs no model.")
+    sheet: str | None = option(None, "Draw a picture, as given and as prepared, into this file; needs no model.")
+    thin: bool = option(False, "Thin lines in place of surfaces.")
+    ink_mode: str | None = option(None, "The processor's ink_mode; none = its default.")
+    data_dir: str = option(str(SHARED / "data" / "Sketchy"), "Folder of Sketchy, or a part of it.")
+    cases: str = option(str(SHARED / "cases" / "scans" / "scans_gen.py"), "Python file with the shared conditions.")
+    batch_size: int = option(100, "Pictures encoded at once.", COUNT)
+    output_dir: str = option(str(Path(__file__).parent / "results"), "Where paper.json and paper.md, or thin.*, go.")
+
+
+def load_benchmark(options: PaperOptions) -> Benchmark:
+    """Queries and gallery of a fold's unseen classes."""
+    data = DataOptions(dataset="sketchy", dataset_config=f"fold_{options.fold}", data_dir=options.data_dir, allow_partial=True)
+    return make_benchmark(load_splits(data), "test")
+
+
+def chosen_rows(count: int, limit: int) -> list[int]:
+    """`limit` of `count` rows, evenly spaced; 0 = all."""
+    return np.unique(np.linspace(0, count - 1, limit or count).round().astype(int)).tolist()
+
+
+def variants(drawing: Image.Image, row: int, options: PaperOptions) -> Iterator[tuple[str, str, Image.Image, float]]:
+    """(kind, name, picture, turn) of all that is measured of a drawing, but the clean one."""
+    if options.thin:
+        yield from (("thin", f"{width} px", thin_lines(drawing, width), 0.0) for width in LINES)
+    else:
+        cases = shared_cases(Path(options.cases))
+        yield from on_surfaces(drawing, row, options.seed, options.surfaces, cases, options.only)
+
+
+def extra(options: PaperOptions) -> dict:
+    """Arguments of the processor beyond its own defaults."""
+    return {"ink_mode": options.ink_mode} if options.ink_mode else {}
 
 
 def shared_cases(file: Path) -> ModuleType | None:
@@ -50,88 +99,3 @@ def on_surfaces(
         for name, picture in cases.conditions(drawing, seed=seed + row).items():
             if not only or name in only:
                 yield SHARED_CASES, name, picture, 0.0
-
-
-# -------------------------------------------------------------------------------------------------------------------- scores
-
-
-def likeness(prepared: Image.Image, expected: Image.Image) -> tuple[float, float]:
-    """Correlation of ink at 64 x 64 pixels, and intersection over union; both blurred, so that strokes' widths count little."""
-    one, two = (small_ink(image) for image in (prepared, expected))
-    flat = one.std() == 0 or two.std() == 0
-    masks = one > 0.15, two > 0.15
-    union = int((masks[0] | masks[1]).sum())
-    overlap = int((masks[0] & masks[1]).sum()) / union if union else 1.0
-    return 0.0 if flat else float(np.corrcoef(one.ravel(), two.ravel())[0, 1]), overlap
-
-
-def small_ink(image: Image.Image) -> np.ndarray:
-    """(64, 64), 0 white to 1 black."""
-    small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(1))
-    return 1 - np.asarray(small, np.float32) / 255
-
-
-def turned(drawing: Image.Image, degrees: float) -> Image.Image:
-    """A drawing turned clockwise on white."""
-    white = (255, 255, 255)
-    return drawing.convert("RGB").rotate(-degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=white)
-
-
-# ---------------------------------------------------------------------------------------------------------------- thin lines
-
-
-def thin_lines(drawing: Image.Image, width: float) -> Image.Image:
-    """The drawing drawn anew along its strokes' middle lines, `width` pixels wide, on a page of 1000 pixels."""
-    gray = np.asarray(drawing.convert("L"))
-    rows, columns = np.nonzero(skeleton(np.pad(gray < 128, 1)))
-    points = np.column_stack([columns - 0.5, rows - 0.5])  # without the padding, in the pixels' middle
-    starts, ends = neighbours(rows, columns)
-    for _ in range(3):  # the staircase of pixels becomes a line
-        count = np.ones(len(points)) + np.bincount(starts, minlength=len(points)) + np.bincount(ends, minlength=len(points))
-        total = points.copy()
-        np.add.at(total, starts, points[ends])
-        np.add.at(total, ends, points[starts])
-        points = total / count[:, None]
-    scale = THIN_PAGE * SUPERSAMPLING / max(gray.shape)
-    page = Image.new("L", tuple(round(side * scale) for side in gray.shape[::-1]), 255)
-    pen, thick = ImageDraw.Draw(page), round(width * SUPERSAMPLING)
-    for start, end in zip(points[starts] * scale, points[ends] * scale):
-        pen.line([*start, *end], fill=0, width=thick)
-    for x, y in points[np.bincount(np.r_[starts, ends], minlength=len(points)) == 0] * scale:
-        pen.ellipse([x - thick / 2, y - thick / 2, x + thick / 2, y + thick / 2], fill=0)
-    return page.reduce(SUPERSAMPLING)
-
-
-def neighbours(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of indices of pixels that touch, at a corner too, each pair once."""
-    index = np.full((rows.max(initial=0) + 2, columns.max(initial=0) + 3), -1)
-    index[rows, columns + 1] = np.arange(len(rows))
-    starts, ends = [], []
-    for down, right in ((0, 1), (1, -1), (1, 0), (1, 1)):
-        other = index[rows + down, columns + 1 + right]
-        starts.append(np.flatnonzero(other >= 0))
-        ends.append(other[other >= 0])
-    return np.concatenate(starts), np.concatenate(ends)
-
-
-def skeleton(ink: np.ndarray) -> np.ndarray:
-    """Lines one pixel wide of strokes (h, w) with a free border, by Zhang and Suen's thinning (CACM 1984)."""
-    ink = ink.copy()
-    changed = True
-    while changed:
-        changed = False
-        for first in (True, False):
-            around = [np.roll(ink, shift, (0, 1)) for shift in RING]
-            count = np.sum(around, axis=0)
-            turns = np.sum([~a & b for a, b in zip(around, around[1:] + around[:1])], axis=0)
-            north, east, south, west = around[0], around[2], around[4], around[6]
-            free = ~(north & east & south) & ~(east & south & west)
-            if not first:
-                free = ~(north & east & west) & ~(north & south & west)
-            gone = ink & (count >= 2) & (count <= 6) & (turns == 1) & free
-            ink &= ~gone
-            changed |= bool(gone.any())
-    return ink
-
-
-RING = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))  # shifts that bring N, NE, E, SE, S, SW, W, NW

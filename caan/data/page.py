@@ -37,6 +37,11 @@ class Page:
         self.pixels = np.full((self.size[1], self.size[0], 3), 255, np.float32)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, as arrays have them."""
+        return self.size[1], self.size[0]
+
+    @property
     def unit(self) -> float:
         """1/600 of the shorter side, in pixels."""
         return min(self.size) / 600
@@ -85,10 +90,9 @@ class Page:
 
     def noise(self, deviation: float, blotches: float = 0.0) -> None:
         """Sensor noise, and with `blotches` unevenness over 100 and 25 units, both as a standard deviation of 255."""
-        shape = self.pixels.shape[:2]
-        values = deviation * self.rng.standard_normal(shape, np.float32)
+        values = deviation * self.rng.standard_normal(self.shape, np.float32)
         for cell, share in ((100, 0.8), (25, 0.5)) if blotches else ():
-            values += blotches * share * smooth_noise(self.rng, shape, cell * self.unit)
+            values += blotches * share * smooth_noise(self.rng, self.shape, cell * self.unit)
         self.pixels += values[..., None]
 
     def blur(self, radius: float) -> None:
@@ -103,8 +107,8 @@ class Page:
         settings = (Image.Transform.PERSPECTIVE, homography(quad, flat).ravel()[:8].tolist(), Image.Resampling.BILINEAR)
         alpha = Image.new("L", self.size, 255).transform(self.size, *settings)
         page = np.asarray(self.image().transform(self.size, *settings), np.float32)
-        dark = alpha.transform(self.size, Image.Transform.AFFINE, (1, 0, -5 * self.unit, 0, 1, -7 * self.unit))
-        dark = np.asarray(dark.filter(ImageFilter.GaussianBlur(7 * self.unit)), np.float32)[..., None] / 255
+        moved = alpha.transform(self.size, Image.Transform.AFFINE, (1, 0, -5 * self.unit, 0, 1, -7 * self.unit))
+        dark = np.asarray(moved.filter(ImageFilter.GaussianBlur(7 * self.unit)), np.float32)[..., None] / 255
         mask = np.asarray(alpha, np.float32)[..., None] / 255
         self.pixels = ground * (1 - shadow * dark) * (1 - mask) + page * mask
         if self.corners is not None:

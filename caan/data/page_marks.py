@@ -62,11 +62,11 @@ def hand_shadow(page: Page, least: float) -> np.ndarray:
 
 def creases(page: Page, depth: float) -> np.ndarray:
     """Light on crumpled paper: facets, brighter and darker, that meet in thin bright or dark lines."""
-    folded = np.zeros(page.pixels.shape[:2], np.float32)
+    folded = np.zeros(page.shape, np.float32)
     for _ in range(int(page.rng.integers(9, 16))):
         along, across = grid(page, page.uniform(0, 360))
         across = across - page.uniform(-0.55, 0.55) * max(page.size)
-        bent = across + smooth_noise(page.rng, folded.shape, 120 * page.unit) * 5 * page.unit
+        bent = across + smooth_noise(page.rng, page.shape, 120 * page.unit) * 5 * page.unit
         side = page.uniform(0.3, 1) * page.choose(-1, 1)
         fall = np.exp(-np.abs(bent) / (page.uniform(25, 90) * page.unit))
         folded += side * np.where(bent > 0, fall, -0.5 * fall)
@@ -80,7 +80,7 @@ def coffee_rings(page: Page) -> None:
         width, height = page.size
         x, y = x - page.uniform(-0.5, 0.5) * width, y - page.uniform(-0.5, 0.5) * height
         radius = page.uniform(50, 130) * page.unit
-        wobble = smooth_noise(page.rng, page.pixels.shape[:2], 60 * page.unit)
+        wobble = smooth_noise(page.rng, page.shape, 60 * page.unit)
         distance = np.hypot(x, y) + wobble * 2.5 * page.unit - radius
         ring = np.exp(-((distance / (page.uniform(2, 5) * page.unit)) ** 2)) * (0.75 + 0.25 * wobble).clip(0.1, 1)
         inside = page.uniform(0.05, 0.3) / (1 + np.exp((distance / (4 * page.unit)).clip(-30, 30)))
@@ -118,7 +118,7 @@ def margin_line(page: Page, angle: float, place: float, colour: Colour = (225, 1
 
 def fibres(page: Page, strength: float, grain: float = 1.3) -> None:
     """The texture of cheap paper: fine grain, and fibres along one direction."""
-    shape = page.pixels.shape[:2]
+    shape = page.shape
     fine = smooth_noise(page.rng, shape, grain * page.unit)
     long = smooth_noise(page.rng, (shape[0], max(2, shape[1] // 9)), 1.5 * page.unit)
     long = np.asarray(Image.fromarray(long).resize(page.size, Image.Resampling.BILINEAR))
@@ -128,7 +128,7 @@ def fibres(page: Page, strength: float, grain: float = 1.3) -> None:
 def wood(page: Page) -> np.ndarray:
     """A desk (h, w, 3): planks of a brown, gray or pale wood with grain along them."""
     colour = np.array(page.choose((96, 68, 46), (140, 104, 70), (64, 46, 36), (176, 144, 108), (90, 88, 86)), np.float32)
-    shape = page.pixels.shape[:2]
+    shape = page.shape
     along, across = grid(page, page.choose(0, 90) + page.uniform(-6, 6))
     bend = smooth_noise(page.rng, shape, 140 * page.unit)
     phase = across / (page.uniform(4, 9) * page.unit) + 2.5 * bend + along / (400 * page.unit)
@@ -142,9 +142,7 @@ def wood(page: Page) -> np.ndarray:
 
 def plain_ground(page: Page, colour: Colour) -> np.ndarray:
     """A wall, a cloth or a table top (h, w, 3) of one uneven colour."""
-    uneven = 4 * smooth_noise(page.rng, page.pixels.shape[:2], 80 * page.unit) + 3 * smooth_noise(
-        page.rng, page.pixels.shape[:2], 2 * page.unit
-    )
+    uneven = 4 * smooth_noise(page.rng, page.shape, 80 * page.unit) + 3 * smooth_noise(page.rng, page.shape, 2 * page.unit)
     return np.array(colour, np.float32) + uneven[..., None]
 
 

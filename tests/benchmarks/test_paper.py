@@ -10,8 +10,10 @@ from running import shapes
 from tiny import caan_model, image_processor, sketch
 
 from benchmarks import paper
-from benchmarks.paper import PaperOptions, chosen_rows, measure, score, summary, write
-from benchmarks.paper_pictures import likeness, on_surfaces, shared_cases, skeleton, thin_lines, turned
+from benchmarks.paper import measure, summary, write
+from benchmarks.paper_lines import skeleton, thin_lines
+from benchmarks.paper_pictures import PaperOptions, chosen_rows, on_surfaces, shared_cases
+from benchmarks.paper_score import draw_sheet, likeness, score, turned
 from caan.data.benchmark import make_benchmark
 from caan.data.pictures import load_splits
 from caan.data.surfaces import SURFACES
@@ -74,6 +76,12 @@ def test_a_score_knows_what_is_found_and_what_is_refused(tmp_path, benchmark, ca
     blank = lines["blank True"]
     assert (blank["correlation"], blank["IoU"], blank["refused"], blank["below 0.8"]) == (0, 0, 4, 4)
     assert lines["scan"]["drawings"] == 4 and 0.5 < lines["scan"]["correlation"] <= 1
+
+
+def test_the_sheet_shows_pairs_of_all_surfaces(tmp_path, benchmark, cases):
+    sheet = np.asarray(draw_sheet(options(tmp_path, cases, only=["black_paper", "blank True"], limit=2), benchmark))
+    assert sheet.shape == (180, 3 * (2 * (120 + 160 + 12) + 6), 3)  # a line, of three columns, of two pairs each
+    assert np.median(sheet[14:174, :120]) < 60 and np.median(sheet[14:174, 590:710]) == 255
 
 
 def test_turned_is_clockwise_on_white():
