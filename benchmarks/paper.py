@@ -34,7 +34,7 @@ from caan.evaluation.retrievers import load_retriever
 from caan.parsing import OptionParser
 from pipeline_caan import embed_images
 
-CHUNK = 25  # drawings whose pictures are held at once
+CHUNK = 10  # drawings whose pictures are held at once: 53 of 1.4 MB each
 CLEAN = "clean"
 
 
