@@ -81,9 +81,20 @@ class DataOptions(SourceOptions):
         False, "Train on the held-out items of seen classes too: for a recipe that is fixed. Needs keep: last."
     )
     augment: bool = option(True, "Random flips, crops, colours of photos, and strokes and shapes of sketches.")
+    paper: float = option(
+        0.0,
+        "Probability that a training sketch is put on a random surface (paper, board, screen, desk; its light and dirt) before "
+        "it is prepared; 0 = never. A part of augment.",
+        SHARE,
+    )
     sentences_per_step: int = option(
         2, "Description sentences a class that a step reads, drawn at random; 0 = all.", NOT_NEGATIVE
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.paper and not self.augment:
+            raise ValueError("paper is a part of augment: leave out paper, or augment too.")
 
 
 @dataclass

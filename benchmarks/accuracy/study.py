@@ -8,6 +8,7 @@ is not run again, so a study can be stopped, continued, and spread over processe
 
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -53,6 +54,7 @@ class StudyOptions:
     models: str = option(str(SHARED / "models"), "Folder with vit-small-patch14, minilm-l6 and efficientnet-lite0.")
     output_dir: str = option(str(HERE / "results"), "Where the results, the table and the figure go.")
     again: bool = option(False, "Run rows anew that have a result.")
+    keep_models: str | None = option(None, "Also save each trained CAAN, in the form for inference, in this folder.")
     table_only: bool = option(False, "Train nothing: only write table and figure of the results that there are.")
 
 
@@ -179,8 +181,8 @@ def prepare(options: StudyOptions, fold: int, seed: int) -> Run:
     return Run(model_options, data, train, splits, make_benchmark(splits, "test"))
 
 
-def run_row(row: Row, run: Run) -> dict[str, dict]:
-    """Trains and judges one row. Returns result name -> what is kept of it."""
+def run_row(row: Row, run: Run, folder: Path | None = None) -> dict[str, dict]:
+    """Trains and judges one row, and saves what was trained in `folder`. Returns result name -> what is kept of it."""
     run = run._replace(train=replace(run.train, **row.options))
     set_seed(run.train.seed)
     model, image_processor, tokens = row.build(run)
@@ -192,7 +194,23 @@ def run_row(row: Row, run: Run) -> dict[str, dict]:
     start = time.perf_counter()
     scores = row.scores(model, image_processor, run) if row.scores else {row.name: cosine_scores(model, image_processor, run)}
     cost |= {"trained_parameters": parameters, "seconds_to_rank": time.perf_counter() - start}
+    if folder is not None and row.trains:
+        keep_model(model, image_processor, folder)
     return {name: {**judge(value, run.benchmark), **cost} for name, value in scores.items()}
+
+
+def keep_model(model, image_processor, folder: Path) -> None:
+    """Writes the CAAN that is, or is in, a trained model, as it was judged last, for `AutoModel.from_pretrained`."""
+    getattr(model, "caan", model).for_inference().save_pretrained(folder)
+    image_processor.save_pretrained(folder)
+
+
+def model_folder(options: StudyOptions, name: str, key: Mapping) -> Path | None:
+    """Where a row's model is kept, such as `DIR/caan-fold0-seed0-2ep`."""
+    if options.keep_models is None:
+        return None
+    words = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return Path(options.keep_models) / f"{words}-fold{key['fold']}-seed{key['seed']}-{key['epochs']}ep"
 
 
 def run_study(study: str, rows: Sequence[Row], options: StudyOptions, show: Callable[[list[dict], Path], None]) -> None:
@@ -209,7 +227,8 @@ def run_study(study: str, rows: Sequence[Row], options: StudyOptions, show: Call
                 if done and not options.again:
                     print(f"{row.name}, fold {fold}, seed {seed}: there is a result (--again runs it anew)", flush=True)
                     continue
-                add_results(folder / STORE, row.name, {**key, "study": study}, run_row(row, run))
+                results = run_row(row, run, model_folder(options, row.name, key))
+                add_results(folder / STORE, row.name, {**key, "study": study}, results)
     names = {row.name for row in rows}
     show([r for r in read_results(folder / STORE) if r["trained_as"] in names], folder / study)
 

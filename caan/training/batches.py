@@ -25,7 +25,7 @@ def build_loader(train_split, image_processor, data: DataOptions, options: Train
     # Every process gets the same number of batches; one that runs out early would hang the others.
     sampler.batches_per_epoch = max(1, round(sampler.batches_per_epoch / num_processes)) * num_processes
     return DataLoader(
-        SketchPhotoPairs(sketches, photos, image_processor, data.augment),
+        SketchPhotoPairs(sketches, photos, image_processor, data.augment, data.paper),
         batch_size=options.classes_per_batch * options.items_per_class,
         sampler=sampler,
         num_workers=data.num_workers,

@@ -132,6 +132,27 @@ def test_what_has_a_result_is_not_run_again(tmp_path, monkeypatch, run, capsys):
     assert len(ran) == 2 and shown[-1] == 1
 
 
+def test_trained_models_are_kept_where_that_is_asked_for(tmp_path, monkeypatch, run):
+    """What was judged is what loads: with whitening, at the size of inference, without text tower."""
+    from benchmarks.accuracy import study
+    from benchmarks.accuracy.rows import trained
+    from caan.evaluation.retrievers import load_retriever
+
+    run = run._replace(model_options=replace(run.model_options, inference_image_size=40))
+    monkeypatch.setattr(study, "prepare", lambda options, fold, seed: run)
+    build = lambda run: (caan_model(use_text=False, whitening=0.5), image_processor(), None)  # noqa: E731
+    options = study.StudyOptions(output_dir=str(tmp_path), keep_models=str(tmp_path / "kept"))
+    frozen = Row("frozen", build, trains=False)
+    run_study("s", [trained("Whole, of it", build, whitened=True), frozen], options, lambda results, path: None)
+    (folder,) = (tmp_path / "kept").iterdir()
+    assert folder.name == "whole_of_it-fold0-seed0-2ep"
+    kept = load_retriever(str(folder))
+    assert kept.processor.size == {"height": 40, "width": 40}
+    found = judge(study.cosine_scores(kept.model, kept.processor, run), run.benchmark)["map_all"]
+    (result,) = [r["map_all"] for r in read_results(tmp_path / "runs.json") if r["row"] == "Whole, of it"]
+    assert found == pytest.approx(result, abs=1e-5)
+
+
 def test_a_row_that_two_studies_share_is_run_once(tmp_path, monkeypatch, run):
     from benchmarks.accuracy import study
 

@@ -10,9 +10,10 @@ from datasets import ClassLabel, Dataset, Features, Image, Sequence, Value
 from PIL import Image as PILImage
 from running import shapes
 from tiny import encoded, image_processor, photo, sketch
+from torch.utils.data import DataLoader
 from trees import make_shapes
 
-from caan.data.pairs import SketchPhotoPairs
+from caan.data.pairs import PAPER_SIZES, SketchPhotoPairs
 from caan.data.pictures import Pictures, join_splits, load_splits
 from caan.data.sampling import TrainingItem
 from caan.options import DataOptions
@@ -161,6 +162,57 @@ def test_augmentation_begins_from_the_pixels_that_inference_sees(train):
         made = items._pixels(sketches, row)
         expected = process(shapes() / sketches.files[row], modality="sketch", return_tensors="pt").pixel_values[0]
         torch.testing.assert_close(made, expected, rtol=0, atol=2.01 / 255)  # rounded once in one, twice in the other
+
+
+# -------------------------------------------------------------------------------------------------------- paper
+
+
+def digests(items, seeds=range(6)) -> list[bytes]:
+    """The sketches' pixels, which depend on row and seed."""
+    return [items[TrainingItem(seed % 3, 0, seed)]["sketch_pixel_values"].numpy().tobytes() for seed in seeds]
+
+
+def test_without_paper_nothing_changes_and_with_it_photos_stay(train):
+    plain, paper = pairs(train, paper=0.0), pairs(train, paper=1.0)
+    assert digests(plain) == digests(pairs(train))
+    assert all(one != two for one, two in zip(digests(plain), digests(paper)))
+    photos = [items[TrainingItem(0, 2, 9)]["pixel_values"] for items in (plain, paper)]
+    assert torch.equal(*photos)
+
+
+def test_paper_takes_its_share_and_leaves_the_other_sketches_as_they_are(train):
+    plain, some, all_ = (digests(pairs(train, paper=share), range(40)) for share in (0.0, 0.3, 1.0))
+    assert all(two in (one, three) for one, two, three in zip(plain, some, all_))
+    assert 4 <= sum(one != two for one, two in zip(plain, some)) <= 20  # 0.3 of 40
+
+
+def test_paper_is_the_same_in_any_number_of_workers(train):
+    items = [TrainingItem(row % 5, row % 4, 100 + row) for row in range(8)]
+    loaders = [DataLoader(pairs(train, paper=0.7), batch_size=4, sampler=items, num_workers=count) for count in (0, 2)]
+    for one, two in zip(*loaders):
+        for name in one:
+            assert torch.equal(one[name], two[name])
+
+
+def test_a_surface_without_ink_for_the_processor_falls_back_to_the_sketch(train, monkeypatch):
+    given, expected = pairs(train, paper=1.0), digests(pairs(train))
+    prepare = given.image_processor.prepare
+
+    def refuse_pages(image, modality):
+        if image.size in PAPER_SIZES:
+            raise ValueError("the sketch has no ink: it is blank")
+        return prepare(image, modality)
+
+    monkeypatch.setattr(given.image_processor, "prepare", refuse_pages)
+    assert digests(given) == expected
+
+
+def test_paper_is_a_part_of_augmentation(train):
+    assert digests(pairs(train, augment=False, paper=1.0)) == digests(pairs(train, augment=False))
+    with pytest.raises(ValueError, match="paper is a part of augment"):
+        DataOptions(augment=False, paper=0.5)
+    with pytest.raises(ValueError, match=r"paper must be in \[0, 1\], got 1.5"):
+        DataOptions(paper=1.5)
 
 
 # ------------------------------------------------------------------------------------------------------- splits
