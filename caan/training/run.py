@@ -28,10 +28,10 @@ from caan.training.batches import build_loader
 from caan.training.building import build_model, uses_text
 from caan.training.checkpoints import (
     TrainerState,
-    fetch_best,
     latest_checkpoint,
     load_checkpoint,
     load_newest,
+    newest_readable,
     save_checkpoint,
 )
 from caan.training.files import publish_files
@@ -41,6 +41,7 @@ from caan.training.precision import build_accelerator
 from caan.training.pushing import open_push, push_progress
 from caan.training.resume import record_changes, require_settings, run_settings
 from caan.training.saving import save_model, validate, whiten
+from caan.training.timeline import take_up
 from dataset_scripts import read_descriptions
 
 
@@ -86,7 +87,7 @@ class TrainingRun:
     def resumed_checkpoint(self) -> Path | None:
         """The checkpoint that the options ask to go on from; None where they do not, or where there is none yet."""
         asked = self.options.resume_from_checkpoint
-        return latest_checkpoint(self.checkpoints) if asked == "latest" else Path(asked) if asked else None
+        return newest_readable(self.checkpoints) if asked == "latest" else Path(asked) if asked else None
 
     def load_data(self) -> None:
         """Splits, descriptions and the seen hold-out. The first process builds, the others read its cache."""
@@ -144,9 +145,10 @@ class TrainingRun:
             folder = Path(asked)
             state = load_checkpoint(self.accelerator, folder, check)
         if folder is not None:
+            aside = in_main_process(self.accelerator, partial(take_up, folder, self.checkpoints))
+            if aside is not None:
+                print(f"what was trained after {folder} is kept in {aside}: go on from there with --resume_from_checkpoint")
             self.loop.restore(state, record_changes(state, settings))
-            if self.state.best_folder and self.accelerator.is_main_process:
-                fetch_best(folder.parent / self.state.best_folder, self.checkpoints)
         state.settings, state.run = settings, state.run or uuid.uuid4().hex
         self.loop.state = state
         if asked:
