@@ -20,7 +20,7 @@ from caan.data.benchmark import make_benchmark
 from caan.data.pictures import load_splits
 from caan.data.processors import inference_processor
 from caan.data.text import collect_descriptions, tokenize_descriptions
-from caan.evaluation.facts import training_facts, write_facts
+from caan.evaluation.facts import training_facts
 from caan.hub.card import write_card
 from caan.hub.push import push_finished
 from caan.options import DataOptions, ModelOptions, TrainOptions, TrainPushOptions
@@ -34,11 +34,11 @@ from caan.training.checkpoints import (
     newest_readable,
     save_checkpoint,
 )
-from caan.training.files import publish_files
 from caan.training.loop import NotFinite, TrainingLoop, recompute_activations
-from caan.training.ownership import in_main_process, lock_folder, require_own
+from caan.training.ownership import claim, in_main_process
 from caan.training.precision import build_accelerator
 from caan.training.pushing import open_push, push_progress
+from caan.training.recording import begin_record, publish_model
 from caan.training.resume import record_changes, require_settings, run_settings
 from caan.training.saving import save_model, validate, whiten
 from caan.training.timeline import take_up
@@ -67,7 +67,7 @@ class TrainingRun:
         set_seed(train.seed)
         self.output = Path(train.output_dir)
         self.checkpoints = self.output / "checkpoints"
-        self.lock = in_main_process(self.accelerator, self.claim)
+        self.lock = in_main_process(self.accelerator, lambda: claim(self.output, self.resumed_checkpoint()))
         try:
             opened = partial(open_push, self.hub_options, self.checkpoints, self.accelerator)
             self.push = in_main_process(self.accelerator, opened)
@@ -77,12 +77,6 @@ class TrainingRun:
         except BaseException:
             self.release()
             raise
-
-    def claim(self):
-        """Locks the run's folder and sees that it is its own."""
-        lock = lock_folder(self.output)
-        require_own(self.output, self.resumed_checkpoint())
-        return lock
 
     def resumed_checkpoint(self) -> Path | None:
         """The checkpoint that the options ask to go on from; None where they do not, or where there is none yet."""
@@ -159,7 +153,7 @@ class TrainingRun:
         if self.accelerator.is_main_process:
             told = *families, self.hub_options, self.accelerator, self.tokens is not None
             self.facts = training_facts(self.train_split, *told) | {"run": state.run, "history": state.history}
-            write_facts(self.output, self.facts, state, finished=False)  # from now on the folder is this run's
+            begin_record(self.output, self.facts, state)  # from now on the folder is this run's
 
     # -------------------------------------------------------------------------------------------------- training
 
@@ -242,10 +236,9 @@ class TrainingRun:
                 state.finished_metric = self.validate(model)
         if not accelerator.is_main_process:
             return
-        publish_files(final, self.output)
+        publish_model(final, self.output, self.facts, state)
         if final != chosen:
             shutil.rmtree(final)
-        write_facts(self.output, self.facts, state, finished=True)
         write_card(self.output)
         name = str(self.output)
         print(f"The model is in {name}. Load it with AutoModel.from_pretrained({name!r}, trust_remote_code=True).")

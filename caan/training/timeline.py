@@ -1,7 +1,7 @@
 """A run that goes on from an older checkpoint, or from one elsewhere: what came later is set aside, not lost.
 
 Where a run goes on from an older checkpoint, the later ones belong to a course that it leaves. They move to
-`checkpoints/set_aside_1` (2, 3, ...) with copies of the best weights that they name; a run can go on from there as well. Nothing
+`checkpoints/set_aside_1` (2, 3, ...) with copies of the best weights that they name; a run can go on from there too. Nothing
 but the user removes them. A checkpoint from elsewhere is copied, so that the run can be resumed from its own folder.
 """
 
