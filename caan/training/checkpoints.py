@@ -41,6 +41,9 @@ class TrainerState:
     history: list[dict] = field(default_factory=list)
 
 
+Check = Callable[[TrainerState], None]
+
+
 class DamagedCheckpoint(ValueError):
     """A checkpoint that cannot be used; the message names it and says why."""
 
@@ -150,7 +153,7 @@ def newest_readable(folder: Path) -> Path | None:
     return readable
 
 
-def load_checkpoint(accelerator, folder: Path, check: Callable[[TrainerState], None] = lambda state: None) -> TrainerState:
+def load_checkpoint(accelerator, folder: Path, check: Check = lambda state: None) -> TrainerState:
     """Restores model, optimizer and schedule, and returns where the run stood.
 
     Args:
@@ -175,7 +178,7 @@ def load_checkpoint(accelerator, folder: Path, check: Callable[[TrainerState], N
     return state
 
 
-def load_newest(accelerator, folder: Path, check: Callable[[TrainerState], None]) -> tuple[TrainerState, Path | None]:
+def load_newest(accelerator, folder: Path, check: Check) -> tuple[TrainerState, Path | None]:
     """The newest checkpoint in `folder` that is whole, restored; damaged ones are named. A fresh state and None without any.
 
     Raises:
@@ -190,3 +193,24 @@ def load_newest(accelerator, folder: Path, check: Callable[[TrainerState], None]
                 raise DamagedCheckpoint(f"{error} There is no older one: remove {folder} to start anew.") from error
             accelerator.print(f"{error} Trying the one before.")
     return TrainerState(), None
+
+
+def asked_checkpoint(asked: str | None, home: Path) -> Path | None:
+    """The checkpoint to go on from, as `resume_from_checkpoint` has it: a folder, or "latest" for the newest in `home`.
+
+    None where it asks for none, or where there is none yet.
+
+    Raises:
+        DamagedCheckpoint: as of `newest_readable`.
+    """
+    return newest_readable(home) if asked == "latest" else Path(asked) if asked else None
+
+
+def load_asked(accelerator, asked: str | None, home: Path, check: Check) -> tuple[TrainerState, Path | None]:
+    """What `resume_from_checkpoint` asks for, restored, and where it lay; of the latest, damaged ones are passed over.
+
+    A fresh state and None where there is nothing to restore. Args, Raises: as of `load_checkpoint`.
+    """
+    if asked and asked != "latest":
+        return load_checkpoint(accelerator, Path(asked), check), Path(asked)
+    return load_newest(accelerator, home, check) if asked else (TrainerState(), None)

@@ -26,14 +26,7 @@ from caan.hub.push import push_finished
 from caan.options import DataOptions, ModelOptions, TrainOptions, TrainPushOptions
 from caan.training.batches import build_loader
 from caan.training.building import build_model, uses_text
-from caan.training.checkpoints import (
-    TrainerState,
-    latest_checkpoint,
-    load_checkpoint,
-    load_newest,
-    newest_readable,
-    save_checkpoint,
-)
+from caan.training.checkpoints import asked_checkpoint, latest_checkpoint, load_asked, save_checkpoint
 from caan.training.loop import NotFinite, TrainingLoop, recompute_activations
 from caan.training.ownership import claim, in_main_process
 from caan.training.precision import build_accelerator
@@ -67,7 +60,8 @@ class TrainingRun:
         set_seed(train.seed)
         self.output = Path(train.output_dir)
         self.checkpoints = self.output / "checkpoints"
-        self.lock = in_main_process(self.accelerator, lambda: claim(self.output, self.resumed_checkpoint()))
+        asked = train.resume_from_checkpoint
+        self.lock = in_main_process(self.accelerator, lambda: claim(self.output, asked_checkpoint(asked, self.checkpoints)))
         try:
             opened = partial(open_push, self.hub_options, self.checkpoints, self.accelerator)
             self.push = in_main_process(self.accelerator, opened)
@@ -77,11 +71,6 @@ class TrainingRun:
         except BaseException:
             self.release()
             raise
-
-    def resumed_checkpoint(self) -> Path | None:
-        """The checkpoint that the options ask to go on from; None where they do not, or where there is none yet."""
-        asked = self.options.resume_from_checkpoint
-        return newest_readable(self.checkpoints) if asked == "latest" else Path(asked) if asked else None
 
     def load_data(self) -> None:
         """Splits, descriptions and the seen hold-out. The first process builds, the others read its cache."""
@@ -131,13 +120,8 @@ class TrainingRun:
         """Takes up the checkpoint that is asked for, if its settings are these, and begins the run's record."""
         families = self.model_options, self.data_options, self.options
         settings = run_settings(families, self.train_split, self.accelerator.num_processes)
-        asked, folder, state = self.options.resume_from_checkpoint, None, TrainerState()
-        check = partial(require_settings, settings=settings)
-        if asked == "latest":
-            state, folder = load_newest(self.accelerator, self.checkpoints, check)
-        elif asked:
-            folder = Path(asked)
-            state = load_checkpoint(self.accelerator, folder, check)
+        asked, check = self.options.resume_from_checkpoint, partial(require_settings, settings=settings)
+        state, folder = load_asked(self.accelerator, asked, self.checkpoints, check)
         if folder is not None:
             aside = in_main_process(self.accelerator, partial(take_up, folder, self.checkpoints))
             if aside is not None:
@@ -196,8 +180,9 @@ class TrainingRun:
             self.save_checkpoint()
         every = self.hub_options.push_steps
         if every and state.step % every == 0 and state.step < loop.total_steps:
-            folder, full = self.checkpoints / f"push_{state.step:08d}", self.hub_options.full
-            push_progress(self.push, self.model, self.processor, folder, self.facts, state, self.accelerator, full)
+            loop.require_finite_weights()
+            told = self.checkpoints / f"push_{state.step:08d}", self.facts, state, self.accelerator, self.hub_options.full
+            push_progress(self.push, self.model, self.processor, *told)
 
     def after_epoch(self) -> None:
         """Measures the model, keeps its weights if they are the best so far, and writes a checkpoint."""
@@ -214,24 +199,28 @@ class TrainingRun:
         self.save_checkpoint()
 
     def save_checkpoint(self) -> None:
-        """Writes a checkpoint and removes the oldest one over the limit."""
+        """Writes a checkpoint of finite weights and removes the oldest one over the limit."""
+        self.loop.require_finite_weights()
         save_checkpoint(self.accelerator, self.checkpoints, self.state, self.options.save_total_limit)
 
     def validate(self, model) -> float:
-        """mAP@all on the seen hold-out."""
+        """mAP@all of finite weights on the seen hold-out."""
         assert self.benchmark is not None
+        self.loop.require_finite_weights(model)
         return validate(model, self.image_processor, self.benchmark, self.options, self.data_options, self.accelerator)
 
     def finish(self) -> None:
         """Whitens the chosen weights where the model has that, and makes the run's folder what it would be on the Hub."""
         state, accelerator = self.state, self.accelerator
+        self.loop.require_finite_weights()
         if self.options.keep == "last":
             state.best_folder = "last"
             save_model(self.model, self.processor, self.checkpoints / state.best_folder, accelerator)
         final = chosen = self.checkpoints / str(state.best_folder)
         if self.whitens:
             final = chosen.with_name(f"{chosen.name}_whitened")
-            model = whiten(chosen, final, self.processor, self.train_split, self.options, self.data_options, accelerator)
+            told, check = (self.options, self.data_options, accelerator), self.loop.require_finite_weights
+            model = whiten(chosen, final, self.processor, self.train_split, *told, check)
             if self.benchmark is not None:  # the card tells what the finished model does
                 state.finished_metric = self.validate(model)
         if not accelerator.is_main_process:
@@ -240,7 +229,7 @@ class TrainingRun:
         if final != chosen:
             shutil.rmtree(final)
         write_card(self.output)
-        name = str(self.output)
-        print(f"The model is in {name}. Load it with AutoModel.from_pretrained({name!r}, trust_remote_code=True).")
+        load = f"AutoModel.from_pretrained({str(self.output)!r}, trust_remote_code=True)"
+        print(f"The model is in {self.output}. Load it with {load}.")
         if self.push is not None:
             push_finished(self.push, self.output)
