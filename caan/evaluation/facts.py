@@ -39,7 +39,8 @@ def training_facts(train_split, model_options, data_options, options, hub_option
     sketches = train_split["modality"][:].count(train_split.features["modality"].names.index("sketch"))
     names = train_split.features["label"].names
     settings = asdict(model_options) | asdict(data_options) | asdict(options) | asdict(hub_options)
-    origins = [name for name in (model_options.model, model_options.vision_model, model_options.text_model) if name]
+    encoders = [model_options.vision_model, *([model_options.text_model] if uses_text else [])]
+    origins = [name for name in ([model_options.model] if model_options.model else encoders) if name]  # what was loaded
     return {
         "dataset": public_name(data_options.dataset),
         "dataset_config": train_split.info.config_name,

@@ -27,6 +27,7 @@ from caan.options import DataOptions, ModelOptions, TrainOptions, TrainPushOptio
 from caan.training.batches import build_loader
 from caan.training.building import build_model, uses_text
 from caan.training.checkpoints import asked_checkpoint, latest_checkpoint, load_asked, save_checkpoint
+from caan.training.effect import require_effect
 from caan.training.loop import NotFinite, TrainingLoop, recompute_activations
 from caan.training.ownership import claim, in_main_process
 from caan.training.precision import build_accelerator
@@ -51,7 +52,11 @@ class TrainingRun:
     """
 
     def __init__(self, model: ModelOptions, data: DataOptions, train: TrainOptions, hub: TrainPushOptions | None = None):
-        self.model_options, self.data_options, self.hub_options = model, data, hub or TrainPushOptions()
+        given: dict[str, Any] = {
+            name: getattr(model, name) or None for name in ("model", "vision_model", "text_model")
+        }  # '' = none
+        self.model_options, self.hub_options = replace(model, **given), hub or TrainPushOptions()
+        self.data_options = replace(data, descriptions=data.descriptions or None)
         if data.train_on_validation and train.keep != "last":
             raise ValueError("train_on_validation leaves nothing to choose the best epoch by: set keep to last.")
         self.accelerator = build_accelerator(train)
@@ -74,12 +79,14 @@ class TrainingRun:
 
     def load_data(self) -> None:
         """Splits, descriptions and the seen hold-out. The first process builds, the others read its cache."""
+        with_text = uses_text(self.model_options)
+        require_effect(self.model_options, with_text, self.data_options.descriptions)
         with self.accelerator.main_process_first():
             self.splits = load_splits(self.data_options)
         self.train_split = self.splits["train"]
         names = self.train_split.features["label"].names
         self.descriptions = {}
-        if uses_text(self.model_options):
+        if with_text:
             own = read_descriptions(self.data_options.descriptions) if self.data_options.descriptions else None
             columns = self.train_split["label"], self.train_split["descriptions"]
             self.descriptions = collect_descriptions(*columns, names, own)
@@ -90,8 +97,10 @@ class TrainingRun:
         sentences = [sentence for sentences in self.descriptions.values() for sentence in sentences]
         model, processor = build_model(self.model_options, sentences)
         image_processor: Any = getattr(processor, "image_processor", processor)
-        self.model_options.image_size = image_processor.size["height"]  # a model that is trained on has its own, and its shade
-        self.model_options.sketch_shade = image_processor.sketch_shade
+        own = {"image_size": image_processor.size["height"], "sketch_shade": image_processor.sketch_shade}
+        if self.model_options.model and model.config.use_text:
+            own["tokenizer_vocab_size"] = len(processor.tokenizer)
+        self.model_options = replace(self.model_options, **own)  # a model that is trained on has its own
         model.to(self.accelerator.device)
         if self.model_options.activation_checkpointing:
             recompute_activations(model)
@@ -119,7 +128,7 @@ class TrainingRun:
     def resume(self) -> None:
         """Takes up the checkpoint that is asked for, if its settings are these, and begins the run's record."""
         families = self.model_options, self.data_options, self.options
-        settings = run_settings(families, self.train_split, self.accelerator.num_processes)
+        settings = run_settings(families, self.train_split, self.accelerator.num_processes, self.descriptions)
         asked, check = self.options.resume_from_checkpoint, partial(require_settings, settings=settings)
         state, folder = load_asked(self.accelerator, asked, self.checkpoints, check)
         if folder is not None:
