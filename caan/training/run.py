@@ -57,6 +57,7 @@ class TrainingRun:
         }  # '' = none
         self.model_options, self.hub_options = replace(model, **given), hub or TrainPushOptions()
         self.data_options = replace(data, descriptions=data.descriptions or None)
+        require_effect(self.model_options, uses_text(self.model_options), self.data_options.descriptions)
         if data.train_on_validation and train.keep != "last":
             raise ValueError("train_on_validation leaves nothing to choose the best epoch by: set keep to last.")
         self.accelerator = build_accelerator(train)
@@ -79,14 +80,12 @@ class TrainingRun:
 
     def load_data(self) -> None:
         """Splits, descriptions and the seen hold-out. The first process builds, the others read its cache."""
-        with_text = uses_text(self.model_options)
-        require_effect(self.model_options, with_text, self.data_options.descriptions)
         with self.accelerator.main_process_first():
             self.splits = load_splits(self.data_options)
         self.train_split = self.splits["train"]
         names = self.train_split.features["label"].names
         self.descriptions = {}
-        if with_text:
+        if uses_text(self.model_options):
             own = read_descriptions(self.data_options.descriptions) if self.data_options.descriptions else None
             columns = self.train_split["label"], self.train_split["descriptions"]
             self.descriptions = collect_descriptions(*columns, names, own)

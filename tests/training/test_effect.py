@@ -35,6 +35,7 @@ def test_encoders_beside_a_whole_model(tmp_path, option):
     folder = finished()[0]
     expected = f"{option} 'no/such' would take no part: model '{folder}' brings its own weights. {LEAVE}--{option} ''."
     assert error_of(tmp_path, model=folder, **{option: "no/such"}) == expected
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_config_beside_a_whole_model(tmp_path):
