@@ -14,6 +14,7 @@ from typing import Protocol
 from huggingface_hub import hf_hub_download
 
 from caan.data.provenance import declared_license, hardware, installed_versions, is_hub_id, public_command, public_name
+from caan.evaluation.record import write_whole
 from caan.evaluation.seen import seen_classes
 
 FACTS_FILE = "training.json"
@@ -38,7 +39,8 @@ def training_facts(train_split, model_options, data_options, options, hub_option
     sketches = train_split["modality"][:].count(train_split.features["modality"].names.index("sketch"))
     names = train_split.features["label"].names
     settings = asdict(model_options) | asdict(data_options) | asdict(options) | asdict(hub_options)
-    origins = [name for name in (model_options.model, model_options.vision_model, model_options.text_model) if name]
+    encoders = [model_options.vision_model, *([model_options.text_model] if uses_text else [])]
+    origins = [name for name in ([model_options.model] if model_options.model else encoders) if name]  # what was loaded
     return {
         "dataset": public_name(data_options.dataset),
         "dataset_config": train_split.info.config_name,
@@ -67,7 +69,12 @@ def seen_before(model: str | None) -> list[str] | None:
 
 
 def write_facts(folder: Path, facts: dict, state: RunState, finished: bool) -> None:
-    """Writes `training.json`: the run's record, how far it is, and how its weights did on the seen hold-out.
+    """Writes `training.json`, whole or not at all; the arguments are those of `facts_text`."""
+    write_whole(folder / FACTS_FILE, facts_text(facts, state, finished))
+
+
+def facts_text(facts: dict, state: RunState, finished: bool) -> str:
+    """Content of `training.json`: the run's record, how far it is, and how its weights did on the seen hold-out.
 
     `validation_map_all` is the number that selected these weights, None where none did: with keep="last", and before the end.
     `finished_map_all` is what the finished model reaches there, where it was changed after the selection (whitening), or None.
@@ -80,7 +87,15 @@ def write_facts(folder: Path, facts: dict, state: RunState, finished: bool) -> N
         "validation_map_all": state.best_metric if selected else None,
         "finished_map_all": getattr(state, "finished_metric", None) if finished else None,
     }
-    (folder / FACTS_FILE).write_text(json.dumps({**facts, **progress}, indent=2) + "\n", encoding="utf-8")
+    return json.dumps({**facts, **progress}, indent=2) + "\n"
+
+
+def readable_facts(folder: Path) -> dict | None:
+    """The record of a folder; None where there is none, or it cannot be read."""
+    try:
+        return read_facts(folder)
+    except ValueError:
+        return None
 
 
 def read_facts(folder: Path) -> dict | None:
@@ -97,7 +112,8 @@ def read_facts(folder: Path) -> dict | None:
         facts["options"]["keep"], facts["dataset"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is no record of a training run ({type(error).__name__}: {error}). Remove it to do without."
+            f"{path} is no record of a training run ({type(error).__name__}: {error}). Remove it to do without; a run "
+            "that goes on from its checkpoints writes it anew."
         ) from error
     return facts
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from transformers import AutoConfig, AutoImageProcessor
 
 from caan.data.processors import build_image_processor, preprocessed_size
 from caan.errors import naming
@@ -14,6 +14,7 @@ from caan.evaluation.facts import published_facts
 from caan.evaluation.record import EvaluatedModel
 from caan.evaluation.seen import seen_classes
 from caan.evaluation.weights import weights_fingerprint
+from configuration_caan import CAANConfig
 from modeling_caan import CAANModel, encoder_config
 from processing_caan import CAANImageProcessor
 
@@ -75,8 +76,15 @@ def load_retriever(name: str, image_size: int | None = None) -> Retriever:
 
 
 def load_caan(name: str) -> CAANModel:
-    """A CAAN in float32. Raises ValueError where weights lack: in their place it would be measured with random ones."""
-    model, report = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+    """A CAAN in float32, to measure or to train on from, in eval mode.
+
+    Raises:
+        ValueError: weights lack, in whose place it would have random ones; or it is a model of another type.
+    """
+    kind = AutoConfig.from_pretrained(name).model_type
+    if kind != CAANConfig.model_type:
+        raise ValueError(f"it is no CAAN but a model of type {kind}.")
+    model, report = CAANModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
     if lacking := sorted(report["missing_keys"]):
         raise ValueError(f"{len(lacking)} of its weights are missing: {', '.join(lacking[:3])}. Write or download it anew.")
     return model.eval()

@@ -1,9 +1,10 @@
 """Which of the evaluated classes a model was trained on: only numbers on classes that it never saw are zero-shot numbers."""
 
-import re
 import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
+
+from dataset_scripts.core.layouts import normalise
 
 
 class Seen(NamedTuple):
@@ -33,15 +34,16 @@ class Seen(NamedTuple):
 def compare_classes(evaluated: Iterable[str], seen: Iterable[str] | None) -> Seen:
     """Counts the evaluated classes that are among a model's seen classes.
 
-    Data sets write one class in several ways: case, accents' form, blanks, hyphens and underscores make no difference.
+    Data sets write one class in several ways: "hot-air_balloon", "Hot air balloon", "hotairballoon". What differs only by case,
+    blanks, punctuation or the way accents and letters are typed counts as one class, so that an error is on the side of "seen".
     """
-    evaluated = {class_key(name) for name in evaluated}
-    return Seen(len(evaluated), None if seen is None else len(evaluated & {class_key(name) for name in seen}))
+    names, known = set(evaluated), {class_key(name) for name in seen or ()}
+    return Seen(len(names), None if seen is None else sum(class_key(name) in known for name in names))
 
 
 def class_key(name: str) -> str:
-    """What two spellings of one class have in common: "Hot-air balloon" and "hot_air_balloon" are one."""
-    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
+    """What two spellings of one class have in common: the key by which builders match folders, of compatible letters too."""
+    return normalise(unicodedata.normalize("NFKC", name))
 
 
 def seen_classes(facts: dict | None) -> list[str] | None:

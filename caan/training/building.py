@@ -4,14 +4,15 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import CONFIG_MAPPING, AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoTokenizer, PreTrainedTokenizerBase
 
 from caan.data.processors import build_image_processor
 from caan.data.text import train_tokenizer
 from caan.errors import naming, refuse_unknown
+from caan.evaluation.retrievers import load_caan
 from caan.options import ModelOptions
+from caan.training.effect import require_default, require_effect, require_same
 from caan.training.optimizer import freeze_vision_blocks
 from configuration_caan import CAANConfig
 from modeling_caan import CAANModel, copy_weights, load_encoder
@@ -28,26 +29,45 @@ def build_model(options: ModelOptions, sentences: Sequence[str]) -> tuple[CAANMo
     Raises:
         ValueError: unknown backbone, checkpoint that cannot be loaded, wrong field of CAANConfig; the message names it.
     """
+    require_effect(options, uses_text(options))
     if options.model:
-        with naming("model", options.model):
-            model = CAANModel.from_pretrained(options.model, dtype=torch.float32)
-            load = CAANProcessor if model.config.use_text else CAANImageProcessor
-            processor = load.from_pretrained(options.model)
+        model, processor = load_whole(options)
         freeze_vision_blocks(model, options.freeze_vision_blocks)
         return model, processor
     fields = {**config_fields(options.model_config), "use_text": uses_text(options)}
-    tokenizer = None
-    if fields["use_text"] and options.text_model:
-        with naming("text_model", options.text_model):
-            tokenizer = AutoTokenizer.from_pretrained(options.text_model)
-    elif fields["use_text"]:
-        tokenizer = train_tokenizer(sentences, options.tokenizer_vocab_size)
-        fields["text_config"] = {**(fields.get("text_config") or {}), "vocab_size": len(tokenizer)}
+    tokenizer = build_tokenizer(options, sentences) if fields["use_text"] else None
+    if tokenizer is not None and not options.text_model:
+        given = fields.get("text_config") or {}
+        require_same(given.get("vocab_size"), len(tokenizer), "the tokenizer", "model_config.text_config.vocab_size")
+        fields["text_config"] = {**given, "vocab_size": len(tokenizer)}
     model = warm_start(options, fields)
     require_size(model, options.image_size)
     image_processor = build_image_processor(options.vision_model, options.image_size, options.sketch_shade)
     freeze_vision_blocks(model, options.freeze_vision_blocks)
     return model, CAANProcessor(image_processor, tokenizer) if tokenizer is not None else image_processor
+
+
+def load_whole(options: ModelOptions) -> tuple[CAANModel, CAANProcessor | CAANImageProcessor]:
+    """The CAAN that the option `model` names, and its processor. Raises ValueError where other options say other things."""
+    with naming("model", str(options.model)):
+        model = load_caan(str(options.model))
+        load = CAANProcessor if model.config.use_text else CAANImageProcessor
+        processor = load.from_pretrained(options.model)
+    image_processor = getattr(processor, "image_processor", processor)
+    owner = f"model {options.model!r}"
+    require_same(config_fields(options.model_config), model.config, owner, "model_config")
+    require_default(options, "image_size", owner, image_processor.size["height"])
+    require_default(options, "sketch_shade", owner, image_processor.sketch_shade)
+    return model, processor
+
+
+def build_tokenizer(options: ModelOptions, sentences: Sequence[str]) -> PreTrainedTokenizerBase:
+    """The text model's tokenizer, or one that is trained on the sentences."""
+    if not options.text_model:
+        return train_tokenizer(sentences, options.tokenizer_vocab_size)
+    require_default(options, "tokenizer_vocab_size", f"text_model {options.text_model!r}")
+    with naming("text_model", options.text_model):
+        return AutoTokenizer.from_pretrained(options.text_model)
 
 
 def require_size(model: CAANModel, image_size: int) -> None:
@@ -74,6 +94,9 @@ def warm_start(options: ModelOptions, fields: dict) -> CAANModel:
         if name := getattr(options, f"{kind}_model"):
             with naming(f"{kind}_model", name):
                 pretrained[kind] = load_encoder(name, kind)
+            require_same(
+                fields.get(f"{kind}_config"), pretrained[kind][0].config, f"{kind}_model", f"model_config.{kind}_config"
+            )
             fields[f"{kind}_config"] = pretrained[kind][0].config
     try:
         model = CAANModel(CAANConfig(**fields))
@@ -96,6 +119,8 @@ def config_fields(text: str) -> dict:
         raise ValueError(f"model_config must be a mapping of CAANConfig's fields, got {text}.")
     refuse_unknown("model_config has no field", fields, [field.name for field in dataclasses.fields(CAANConfig)])
     for encoder in CAANConfig.sub_configs:
+        if not isinstance(fields.get(encoder), dict | None):
+            raise ValueError(f"model_config: {encoder!r} must be a mapping of its fields, got {fields[encoder]!r}.")
         if isinstance(fields.get(encoder), dict) and "model_type" in fields[encoder]:
             refuse_unknown(
                 f"{encoder}: transformers knows no model_type", [fields[encoder]["model_type"]], CONFIG_MAPPING.keys()

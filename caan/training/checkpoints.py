@@ -1,7 +1,8 @@
 """Training checkpoints: weights, optimizer, schedule, where the run stands, and what it was told.
 
 A checkpoint is a folder `step_N` under the run's `checkpoints`; `trainer_state.json` in it names the best weights so far, which
-lie in a folder of their own, and holds a checksum of every other file. A resumed run takes the newest whole one.
+lie in a folder of their own, and holds a checksum of every other file. A resumed run takes the newest whole one. Which is newer
+is told by a count of the checkpoints that a run wrote: with more processes the same place has a lower number of steps.
 """
 
 import json
@@ -22,6 +23,7 @@ class TrainerState:
     Attributes:
         epoch, batches, step: finished epochs; batches of the current one that this process has seen; optimizer steps.
         best_metric: mAP@all on the seen hold-out of the weights in `best_folder`, the number that selected them.
+        saves: checkpoints that the run has written up to this one.
         finished_metric: the same of the finished model, where whitening changed it after the selection.
         run: a name of the run that no other has, which its `training.json` has too.
         settings: what decides the result (`caan.training.resume`). history: how settings changed on a resume.
@@ -30,6 +32,7 @@ class TrainerState:
     epoch: int = 0
     batches: int = 0
     step: int = 0
+    saves: int = 0
     best_metric: float = float("-inf")
     best_folder: str | None = None
     finished_metric: float | None = None
@@ -38,12 +41,17 @@ class TrainerState:
     history: list[dict] = field(default_factory=list)
 
 
+Check = Callable[[TrainerState], None]
+
+
 class DamagedCheckpoint(ValueError):
     """A checkpoint that cannot be used; the message names it and says why."""
 
 
 def save_checkpoint(accelerator, folder: Path, state: TrainerState, limit: int = 2) -> Path:
     """Writes model, optimizer, schedule and `state` to `folder/step_N`, then removes all but the newest `limit` checkpoints.
+
+    It counts in `state.saves`.
 
     Raises:
         OSError: it could not be written (a full disk); the older ones stay.
@@ -62,18 +70,24 @@ def save_checkpoint(accelerator, folder: Path, state: TrainerState, limit: int =
             f"--resume_from_checkpoint latest from {kept or 'the start'}."
         ) from error
     accelerator.wait_for_everyone()
+    state.saves += 1
     if accelerator.is_main_process:
         record = {**asdict(state), "files": checksums(temporary)}
         (temporary / STATE_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")
         publish_folder(temporary, final)
-        prune(folder, limit)
+        prune(folder, limit, final, state.best_folder)
     accelerator.wait_for_everyone()
     return final
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The complete checkpoints in `folder`, the newest first."""
-    return sorted((path for path in folder.glob("step_*") if (path / STATE_FILE).is_file()), reverse=True)
+    """The complete checkpoints in `folder`, the newest first; one whose state cannot be read stands where its number does."""
+    ranked, saves = [], 0
+    for path in sorted(path for path in folder.glob("step_*") if (path / STATE_FILE).is_file()):
+        state = readable_state(path)
+        saves = saves if state is None else state.saves
+        ranked.append((saves, path))
+    return [path for _, path in sorted(ranked, reverse=True)]
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -81,10 +95,15 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return next(iter(checkpoints(folder)), None)
 
 
-def prune(folder: Path, limit: int) -> None:
-    """Removes all but the newest `limit` checkpoints, best weights that none of these names, and what was left half written."""
-    kept = checkpoints(folder)[:limit]
-    names = {path.name for path in kept} | {read_state(path).best_folder for path in kept}
+def prune(folder: Path, limit: int, written: Path, best: str | None) -> None:
+    """Removes all but the newest `limit` checkpoints, best weights that none of these names, and what was left half written.
+
+    Args:
+        written: the checkpoint that was just written; it stays. best: folder of the best weights so far; it stays.
+    """
+    states = {path: readable_state(path) for path in checkpoints(folder) if path != written}
+    kept = [(path.name, state.best_folder) for path, state in states.items() if state is not None][: limit - 1]
+    names = {written.name, best, *(name for pair in kept for name in pair)}
     for old in [*folder.glob("step_*"), *folder.glob("best_*"), *folder.glob(".*.tmp")]:
         if old.name not in names:
             shutil.rmtree(old, ignore_errors=True)
@@ -101,12 +120,40 @@ def read_state(folder: Path) -> TrainerState:
         raise ValueError(f"{folder} is no complete checkpoint: it has no {STATE_FILE}.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return TrainerState(**{item.name: content[item.name] for item in fields(TrainerState) if item.name in content})
-    except (ValueError, TypeError) as error:
-        raise DamagedCheckpoint(f"The checkpoint {folder} is damaged: {STATE_FILE} cannot be read ({error}).") from error
+        state = TrainerState(**{item.name: content[item.name] for item in fields(TrainerState) if item.name in content})
+        if not all(isinstance(content[name], int) for name in ("epoch", "batches", "step")) or type(state.saves) is not int:
+            raise ValueError("a count is no number")
+        return state
+    except (ValueError, TypeError, KeyError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise DamagedCheckpoint(f"The checkpoint {folder} is damaged: {STATE_FILE} cannot be read ({told}).") from error
 
 
-def load_checkpoint(accelerator, folder: Path, check: Callable[[TrainerState], None] = lambda state: None) -> TrainerState:
+def readable_state(folder: Path) -> TrainerState | None:
+    """Where the run of a checkpoint stood; None where its state is damaged."""
+    try:
+        return read_state(folder)
+    except DamagedCheckpoint:
+        return None
+
+
+def newest_readable(folder: Path) -> Path | None:
+    """The newest checkpoint whose state can be read; None where there is no checkpoint.
+
+    Raises:
+        DamagedCheckpoint: there are checkpoints, and the state of none can be read.
+    """
+    found = checkpoints(folder)
+    readable = next((path for path in found if readable_state(path) is not None), None)
+    if found and readable is None:
+        raise DamagedCheckpoint(
+            f"The checkpoint {found[0]} is damaged: its {STATE_FILE} cannot be read, nor that of an older one. Remove {folder} "
+            "to start anew."
+        )
+    return readable
+
+
+def load_checkpoint(accelerator, folder: Path, check: Check = lambda state: None) -> TrainerState:
     """Restores model, optimizer and schedule, and returns where the run stood.
 
     Args:
@@ -131,7 +178,7 @@ def load_checkpoint(accelerator, folder: Path, check: Callable[[TrainerState], N
     return state
 
 
-def load_newest(accelerator, folder: Path, check: Callable[[TrainerState], None]) -> tuple[TrainerState, Path | None]:
+def load_newest(accelerator, folder: Path, check: Check) -> tuple[TrainerState, Path | None]:
     """The newest checkpoint in `folder` that is whole, restored; damaged ones are named. A fresh state and None without any.
 
     Raises:
@@ -148,17 +195,22 @@ def load_newest(accelerator, folder: Path, check: Callable[[TrainerState], None]
     return TrainerState(), None
 
 
-def fetch_best(best: Path, checkpoints: Path) -> None:
-    """Copies the best weights so far from another run's checkpoints, for a run that goes on from there.
+def asked_checkpoint(asked: str | None, home: Path) -> Path | None:
+    """The checkpoint to go on from, as `resume_from_checkpoint` has it: a folder, or "latest" for the newest in `home`.
+
+    None where it asks for none, or where there is none yet.
 
     Raises:
-        ValueError: they are missing.
+        DamagedCheckpoint: as of `newest_readable`.
     """
-    own = checkpoints / best.name
-    if own.is_dir():
-        return
-    if not best.is_dir():
-        raise ValueError(f"{best} with the best weights so far is missing: go on from another checkpoint.")
-    temporary = temporary_folder(own)
-    shutil.copytree(best, temporary, dirs_exist_ok=True)
-    publish_folder(temporary, own)
+    return newest_readable(home) if asked == "latest" else Path(asked) if asked else None
+
+
+def load_asked(accelerator, asked: str | None, home: Path, check: Check) -> tuple[TrainerState, Path | None]:
+    """What `resume_from_checkpoint` asks for, restored, and where it lay; of the latest, damaged ones are passed over.
+
+    A fresh state and None where there is nothing to restore. Args, Raises: as of `load_checkpoint`.
+    """
+    if asked and asked != "latest":
+        return load_checkpoint(accelerator, Path(asked), check), Path(asked)
+    return load_newest(accelerator, home, check) if asked else (TrainerState(), None)

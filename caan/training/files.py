@@ -7,6 +7,7 @@ checkpoint refers to is never written over: a new version gets a new name, and t
 import os
 import shutil
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 CHUNK = 2**22  # bytes read at once
@@ -37,16 +38,38 @@ def publish_folder(temporary: Path, final: Path) -> None:
     sync(final.parent)
 
 
-def publish_files(source: Path, target: Path) -> None:
-    """Copies a model folder's files into `target`, each whole or not at all, config.json last: without it nothing loads."""
+def publish_files(source: Path, target: Path, texts: Mapping[str, str] | None = None) -> None:
+    """Copies a model folder's files into `target`, where they take the place of an older model's in one go.
+
+    All are copied beside the old ones first: on a full disk, or where the source lacks a file, the old model stays whole. Then
+    they get their names, config.json last: a run that is killed here leaves no mix of two models that loads.
+
+    Args:
+        texts: name -> content of more files that belong to the model.
+
+    Raises:
+        ValueError: the source holds no model.
+    """
+    if not (source / "config.json").is_file() or not any(source.glob("*.safetensors")):
+        raise ValueError(f"{source} holds no model to publish: go on from another checkpoint.")
+    texts = texts or {}
+    names = {path.name for path in source.iterdir() if path.is_file()} | texts.keys()
+    temporary = {name: target / f".{name}.tmp" for name in sorted(names, key=lambda name: (name == "config.json", name))}
     target.mkdir(parents=True, exist_ok=True)
-    (target / "config.json").unlink(missing_ok=True)
-    for path in sorted(source.iterdir(), key=lambda p: p.name == "config.json"):
-        temporary = target / f".{path.name}.tmp"
-        shutil.copyfile(path, temporary)
-        sync(temporary)
-        os.replace(temporary, target / path.name)
-    sync(target)
+    try:
+        for name, path in temporary.items():
+            if name in texts:
+                path.write_text(texts[name], encoding="utf-8")
+            else:
+                shutil.copyfile(source / name, path)
+            sync(path)
+        (target / "config.json").unlink(missing_ok=True)
+        for name, path in temporary.items():
+            os.replace(path, target / name)
+        sync(target)
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

@@ -9,8 +9,10 @@ for epoch in loop.epochs():
 import math
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 from torch.distributed.fsdp import register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
@@ -20,9 +22,11 @@ from caan.training.batches import epoch_batches, seed_step
 from caan.training.checkpoints import TrainerState
 from caan.training.optimizer import build_optimizer, build_schedule
 
+CURE = "Lower learning_rate, raise warmup_ratio, or keep max_grad_norm above 0."
+
 
 class NotFinite(ValueError):
-    """A loss or a gradient that is no number; the message says where the run was."""
+    """A loss, a gradient or a weight that is no number; the message says where the run was."""
 
 
 class TrainingLoop:
@@ -53,6 +57,7 @@ class TrainingLoop:
         self.steps_per_epoch = math.ceil(len(self.loader) / accelerator.gradient_accumulation_steps)
         self.total_steps = self.steps_per_epoch * options.num_epochs
         self.schedule = build_schedule(self.optimizer, options, self.total_steps)
+        self.last_rate = self.learning_rate
         accelerator.register_for_checkpointing(self.schedule)  # not prepared: Accelerate would step it once a process
 
     def restore(self, state: TrainerState, changed: dict[str, list]) -> None:
@@ -95,6 +100,7 @@ class TrainingLoop:
             losses = self.take(batch)
             state.batches += 1
             if self.accelerator.sync_gradients:
+                self.last_rate = self.learning_rate
                 self.schedule.step()
                 state.step += 1
                 yield losses
@@ -110,8 +116,9 @@ class TrainingLoop:
             }
             self.require_finite(losses, "loss")
             accelerator.backward(result.loss)
-            if accelerator.sync_gradients and self.options.max_grad_norm:
-                norm = accelerator.clip_grad_norm_(self.model.parameters(), self.options.max_grad_norm)
+            if accelerator.sync_gradients:
+                largest = self.options.max_grad_norm or math.inf  # which leaves them as they are
+                norm = accelerator.clip_grad_norm_(self.model.parameters(), largest)
                 if accelerator.scaler is None:  # which skips steps of its own accord while it seeks its scale
                     self.require_finite({"gradient norm": float(norm)}, "gradient")
             self.optimizer.step()
@@ -125,8 +132,29 @@ class TrainingLoop:
         shown = ", ".join(f"{name} {value:g}" for name, value in values.items())
         raise NotFinite(
             f"step {self.state.step + 1}, epoch {self.state.epoch + 1}: the {what} is not finite ({shown}; learning rate "
-            f"{self.learning_rate:g}). Lower learning_rate, raise warmup_ratio, or keep max_grad_norm above 0."
+            f"{self.learning_rate:g}). {CURE}"
         )
+
+    def require_finite_weights(self, model: nn.Module | None = None) -> None:
+        """Raises `NotFinite` where a weight or a buffer is NaN or infinite, in every process. Call it in every process.
+
+        Args:
+            model: by default the one that is trained.
+        """
+        if not finite_weights(model or self.model, self.accelerator):
+            raise NotFinite(
+                f"step {self.state.step}: weights are not finite after a step at learning rate {self.last_rate:g}, and are not "
+                f"kept. {CURE}"
+            )
+
+
+@torch.no_grad()
+def finite_weights(model: nn.Module, accelerator) -> bool:
+    """Whether all weights and buffers are finite in all processes, each of which may hold a part of them."""
+    tensors = [*model.parameters(), *model.buffers()]
+    local = [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors if tensor.is_floating_point()]
+    finite = torch.stack([tensor.isfinite().all().to(accelerator.device) for tensor in local]).all()
+    return bool(accelerator.reduce((~finite).float(), "sum") == 0)
 
 
 def set_training(model: nn.Module) -> None:

@@ -25,9 +25,14 @@ def freeze_vision_blocks(model: CAANModel, count: int) -> None:
 
 
 def vision_blocks(encoder) -> list[nn.Module]:
-    """The blocks of a vision encoder from the input on; empty where it does not show which they are."""
-    named = encoder.named_modules()
-    return list(next((m for name, m in named if name.rsplit(".", 1)[-1] in BLOCK_LIST_NAMES and len_of(m) > 1), ()))
+    """The blocks of a vision encoder from the input on; empty where it does not show which they are.
+
+    They are the first list of several modules under one of the usual names; of an encoder with one block, the list of one.
+    """
+    lists = [module for name, module in encoder.named_modules() if name.rsplit(".", 1)[-1] in BLOCK_LIST_NAMES]
+    several = [blocks for blocks in lists if len_of(blocks) > 1]
+    single = [blocks for blocks in lists if len_of(blocks) == 1 and any(True for _ in blocks.parameters())]
+    return list(next(iter(several + single), ()))
 
 
 def parameter_depths(encoder) -> dict[nn.Parameter, int]:
@@ -56,10 +61,18 @@ def build_optimizer(model: CAANModel, options: TrainOptions) -> torch.optim.Adam
 
     Vision encoders may have a rate of their own, and with `layer_decay` each block one that is lower than the next one's: what
     lies near the input is the most general part of a pretrained encoder.
+
+    Raises:
+        ValueError: `layer_decay` is asked of an encoder that does not show its blocks.
     """
     vision_rate = options.vision_learning_rate or options.learning_rate
     rates: dict[nn.Parameter, float] = {}
     for tower in model.vision_towers():
+        if options.layer_decay != 1 and not vision_blocks(tower.encoder):
+            raise ValueError(
+                f"layer_decay is {options.layer_decay:g}, but {type(tower.encoder).__name__} has 0 blocks that it could tell "
+                "apart: leave it out, or set it to 1."
+            )
         depths = parameter_depths(tower.encoder)
         top = max(depths.values())
         rates |= {p: vision_rate * options.layer_decay ** (top - depth) for p, depth in depths.items()}

@@ -20,27 +20,22 @@ from caan.data.benchmark import make_benchmark
 from caan.data.pictures import load_splits
 from caan.data.processors import inference_processor
 from caan.data.text import collect_descriptions, tokenize_descriptions
-from caan.evaluation.facts import training_facts, write_facts
+from caan.evaluation.facts import training_facts
 from caan.hub.card import write_card
 from caan.hub.push import push_finished
 from caan.options import DataOptions, ModelOptions, TrainOptions, TrainPushOptions
 from caan.training.batches import build_loader
 from caan.training.building import build_model, uses_text
-from caan.training.checkpoints import (
-    TrainerState,
-    fetch_best,
-    latest_checkpoint,
-    load_checkpoint,
-    load_newest,
-    save_checkpoint,
-)
-from caan.training.files import publish_files
+from caan.training.checkpoints import asked_checkpoint, latest_checkpoint, load_asked, save_checkpoint
+from caan.training.effect import require_effect
 from caan.training.loop import NotFinite, TrainingLoop, recompute_activations
-from caan.training.ownership import in_main_process, lock_folder, require_own
+from caan.training.ownership import claim, in_main_process
 from caan.training.precision import build_accelerator
 from caan.training.pushing import open_push, push_progress
+from caan.training.recording import begin_record, publish_model
 from caan.training.resume import record_changes, require_settings, run_settings
 from caan.training.saving import save_model, validate, whiten
+from caan.training.timeline import take_up
 from dataset_scripts import read_descriptions
 
 
@@ -57,7 +52,12 @@ class TrainingRun:
     """
 
     def __init__(self, model: ModelOptions, data: DataOptions, train: TrainOptions, hub: TrainPushOptions | None = None):
-        self.model_options, self.data_options, self.hub_options = model, data, hub or TrainPushOptions()
+        given: dict[str, Any] = {
+            name: getattr(model, name) or None for name in ("model", "vision_model", "text_model")
+        }  # '' = none
+        self.model_options, self.hub_options = replace(model, **given), hub or TrainPushOptions()
+        self.data_options = replace(data, descriptions=data.descriptions or None)
+        require_effect(self.model_options, uses_text(self.model_options), self.data_options.descriptions)
         if data.train_on_validation and train.keep != "last":
             raise ValueError("train_on_validation leaves nothing to choose the best epoch by: set keep to last.")
         self.accelerator = build_accelerator(train)
@@ -66,7 +66,8 @@ class TrainingRun:
         set_seed(train.seed)
         self.output = Path(train.output_dir)
         self.checkpoints = self.output / "checkpoints"
-        self.lock = in_main_process(self.accelerator, self.claim)
+        asked = train.resume_from_checkpoint
+        self.lock = in_main_process(self.accelerator, lambda: claim(self.output, asked_checkpoint(asked, self.checkpoints)))
         try:
             opened = partial(open_push, self.hub_options, self.checkpoints, self.accelerator)
             self.push = in_main_process(self.accelerator, opened)
@@ -76,17 +77,6 @@ class TrainingRun:
         except BaseException:
             self.release()
             raise
-
-    def claim(self):
-        """Locks the run's folder and sees that it is its own."""
-        lock = lock_folder(self.output)
-        require_own(self.output, self.resumed_checkpoint())
-        return lock
-
-    def resumed_checkpoint(self) -> Path | None:
-        """The checkpoint that the options ask to go on from; None where they do not, or where there is none yet."""
-        asked = self.options.resume_from_checkpoint
-        return latest_checkpoint(self.checkpoints) if asked == "latest" else Path(asked) if asked else None
 
     def load_data(self) -> None:
         """Splits, descriptions and the seen hold-out. The first process builds, the others read its cache."""
@@ -106,8 +96,10 @@ class TrainingRun:
         sentences = [sentence for sentences in self.descriptions.values() for sentence in sentences]
         model, processor = build_model(self.model_options, sentences)
         image_processor: Any = getattr(processor, "image_processor", processor)
-        self.model_options.image_size = image_processor.size["height"]  # a model that is trained on has its own, and its shade
-        self.model_options.sketch_shade = image_processor.sketch_shade
+        own = {"image_size": image_processor.size["height"], "sketch_shade": image_processor.sketch_shade}
+        if self.model_options.model and model.config.use_text:
+            own["tokenizer_vocab_size"] = len(processor.tokenizer)
+        self.model_options = replace(self.model_options, **own)  # a model that is trained on has its own
         model.to(self.accelerator.device)
         if self.model_options.activation_checkpointing:
             recompute_activations(model)
@@ -135,18 +127,14 @@ class TrainingRun:
     def resume(self) -> None:
         """Takes up the checkpoint that is asked for, if its settings are these, and begins the run's record."""
         families = self.model_options, self.data_options, self.options
-        settings = run_settings(families, self.train_split, self.accelerator.num_processes)
-        asked, folder, state = self.options.resume_from_checkpoint, None, TrainerState()
-        check = partial(require_settings, settings=settings)
-        if asked == "latest":
-            state, folder = load_newest(self.accelerator, self.checkpoints, check)
-        elif asked:
-            folder = Path(asked)
-            state = load_checkpoint(self.accelerator, folder, check)
+        settings = run_settings(families, self.train_split, self.accelerator.num_processes, self.descriptions)
+        asked, check = self.options.resume_from_checkpoint, partial(require_settings, settings=settings)
+        state, folder = load_asked(self.accelerator, asked, self.checkpoints, check)
         if folder is not None:
+            aside = in_main_process(self.accelerator, partial(take_up, folder, self.checkpoints))
+            if aside is not None:
+                print(f"what was trained after {folder} is kept in {aside}: go on from there with --resume_from_checkpoint")
             self.loop.restore(state, record_changes(state, settings))
-            if self.state.best_folder and self.accelerator.is_main_process:
-                fetch_best(folder.parent / self.state.best_folder, self.checkpoints)
         state.settings, state.run = settings, state.run or uuid.uuid4().hex
         self.loop.state = state
         if asked:
@@ -157,7 +145,7 @@ class TrainingRun:
         if self.accelerator.is_main_process:
             told = *families, self.hub_options, self.accelerator, self.tokens is not None
             self.facts = training_facts(self.train_split, *told) | {"run": state.run, "history": state.history}
-            write_facts(self.output, self.facts, state, finished=False)  # from now on the folder is this run's
+            begin_record(self.output, self.facts, state)  # from now on the folder is this run's
 
     # -------------------------------------------------------------------------------------------------- training
 
@@ -200,8 +188,9 @@ class TrainingRun:
             self.save_checkpoint()
         every = self.hub_options.push_steps
         if every and state.step % every == 0 and state.step < loop.total_steps:
-            folder, full = self.checkpoints / f"push_{state.step:08d}", self.hub_options.full
-            push_progress(self.push, self.model, self.processor, folder, self.facts, state, self.accelerator, full)
+            loop.require_finite_weights()
+            told = self.checkpoints / f"push_{state.step:08d}", self.facts, state, self.accelerator, self.hub_options.full
+            push_progress(self.push, self.model, self.processor, *told)
 
     def after_epoch(self) -> None:
         """Measures the model, keeps its weights if they are the best so far, and writes a checkpoint."""
@@ -218,34 +207,37 @@ class TrainingRun:
         self.save_checkpoint()
 
     def save_checkpoint(self) -> None:
-        """Writes a checkpoint and removes the oldest one over the limit."""
+        """Writes a checkpoint of finite weights and removes the oldest one over the limit."""
+        self.loop.require_finite_weights()
         save_checkpoint(self.accelerator, self.checkpoints, self.state, self.options.save_total_limit)
 
     def validate(self, model) -> float:
-        """mAP@all on the seen hold-out."""
+        """mAP@all of finite weights on the seen hold-out."""
         assert self.benchmark is not None
+        self.loop.require_finite_weights(model)
         return validate(model, self.image_processor, self.benchmark, self.options, self.data_options, self.accelerator)
 
     def finish(self) -> None:
         """Whitens the chosen weights where the model has that, and makes the run's folder what it would be on the Hub."""
         state, accelerator = self.state, self.accelerator
+        self.loop.require_finite_weights()
         if self.options.keep == "last":
             state.best_folder = "last"
             save_model(self.model, self.processor, self.checkpoints / state.best_folder, accelerator)
         final = chosen = self.checkpoints / str(state.best_folder)
         if self.whitens:
             final = chosen.with_name(f"{chosen.name}_whitened")
-            model = whiten(chosen, final, self.processor, self.train_split, self.options, self.data_options, accelerator)
+            told, check = (self.options, self.data_options, accelerator), self.loop.require_finite_weights
+            model = whiten(chosen, final, self.processor, self.train_split, *told, check)
             if self.benchmark is not None:  # the card tells what the finished model does
                 state.finished_metric = self.validate(model)
         if not accelerator.is_main_process:
             return
-        publish_files(final, self.output)
+        publish_model(final, self.output, self.facts, state)
         if final != chosen:
             shutil.rmtree(final)
-        write_facts(self.output, self.facts, state, finished=True)
         write_card(self.output)
-        name = str(self.output)
-        print(f"The model is in {name}. Load it with AutoModel.from_pretrained({name!r}, trust_remote_code=True).")
+        load = f"AutoModel.from_pretrained({str(self.output)!r}, trust_remote_code=True)"
+        print(f"The model is in {self.output}. Load it with {load}.")
         if self.push is not None:
             push_finished(self.push, self.output)

@@ -1,5 +1,6 @@
 """Models written to folders, and validation: what every process of a run takes part in."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from accelerate.utils import broadcast
@@ -48,15 +49,26 @@ def save_model(model, processor, folder: Path, accelerator, full: bool = True) -
 
 
 def whiten(
-    source: Path, target: Path, processor, train_split, options: TrainOptions, data: DataOptions, accelerator
+    source: Path,
+    target: Path,
+    processor,
+    train_split,
+    options: TrainOptions,
+    data: DataOptions,
+    accelerator,
+    check: Callable[[CAANModel], None],
 ) -> CAANModel:
     """Fits the whitening of the model in `source` and saves it as `target`; returns the model. Call it in every process.
 
     The source stays as it is: a run that is killed here begins the whitening anew.
+
+    Args:
+        check: sees the model before it is saved, and raises where it must not be.
     """
     model = CAANModel.from_pretrained(source).to(accelerator.device)
     image_processor = getattr(processor, "image_processor", processor)
     settings = {"batch_size": options.eval_batch_size, "num_workers": data.num_workers, "accelerator": accelerator}
     fit_whitening(model, image_processor, train_split, **settings)
+    check(model)
     save_model(model, processor, target, accelerator)
     return model

@@ -15,6 +15,7 @@ from caan.evaluation.reranking import Reranking
 from caan.evaluation.seen import Seen, compare_classes, seen_classes
 from caan.evaluation.summary import metric_heading, results_markdown
 from caan.options import DataOptions
+from dataset_scripts.core.layouts import ClassNames
 
 WHAT = {"dataset_config": "mine", "split": "test", "generalized": False, "average": "micro", "ties": "gallery_order"}
 
@@ -146,7 +147,12 @@ def test_a_full_disk_leaves_the_older_file(tmp_path, monkeypatch):
         (["a", "b"], ["b", "c", "a"], (2, 2), "seen"),
         (["a", "b", "c"], ["b"], (3, 1), "mixed"),
         (["a"], None, (1, None), "unknown"),
-        (["hot-air_balloon", "Tea Pot"], ["Hot air  balloon", "teapot"], (2, 1), "mixed"),
+        (["hot-air_balloon", "Tea Pot"], ["Hot air  balloon", "teapot"], (2, 2), "seen"),
+        (["T-shirt", "car_(sedan)", "ice-cream-cone"], ["tshirt", "car sedan"], (3, 2), "mixed"),
+        (["stra\u00dfe", "\uff24og", "o'clock"], ["Strasse", "dog", "O\u2019Clock"], (3, 3), "seen"),
+        (["c", "c++"], ["c++"], (2, 1), "mixed"),
+        (["!", "?"], ["?"], (2, 1), "mixed"),
+        (["T-shirt", "tshirt"], ["shoe"], (2, 0), "unseen"),
         (["caf\u00e9"], ["cafe\u0301"], (1, 1), "seen"),
     ],
 )
@@ -204,3 +210,9 @@ def test_a_re_ranked_table_says_so_and_when_it_hurts(benchmark, reports, neighbo
 )
 def test_headings(name, heading):
     assert metric_heading(name) == heading and metric_heading("top1") == "top-1"
+
+
+@pytest.mark.parametrize("one, other", [("T-shirt", "tshirt"), ("car_(sedan)", "car sedan"), ("caf\u00e9", "CAFE\u0301")])
+def test_a_class_that_a_builder_takes_for_another_is_seen_of_it(one, other):
+    assert ClassNames([one]).resolve(other) == one
+    assert compare_classes([one], [other]) == compare_classes([other], [one]) == (1, 1)

@@ -115,8 +115,8 @@ def train(folder: Path, **options) -> TrainingRun:
 
 
 def listed(folder: Path) -> set[str]:
-    """Names of what lies in a run's `checkpoints`, without the lock."""
-    return {path.name for path in (folder / "checkpoints").iterdir() if path.name != ".lock"}
+    """Names of what lies in a run's `checkpoints`, without the lock and the record."""
+    return {path.name for path in (folder / "checkpoints").iterdir() if path.name not in (".lock", "training.json")}
 
 
 def tensors(folder: Path) -> dict:

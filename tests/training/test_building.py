@@ -8,6 +8,7 @@ import re
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tiny import (
     IMAGE_SIZE,
     SENTENCES,
@@ -24,8 +25,11 @@ from trees import CONFIG
 
 from caan.data.processors import build_image_processor, inference_processor
 from caan.options import ModelOptions, TrainOptions
+from caan.parsing import RECIPES, parse_options
 from caan.training.building import build_model, config_fields, uses_text
-from caan.training.optimizer import build_optimizer, build_schedule, freeze_vision_blocks
+from caan.training.command import FAMILIES
+from caan.training.effect import require_effect
+from caan.training.optimizer import build_optimizer, build_schedule, freeze_vision_blocks, vision_blocks
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor, CAANProcessor
 
@@ -91,7 +95,7 @@ def test_each_encoder_starts_from_the_model_that_is_named(encoders, vision, text
     fields |= {} if vision else {"vision_config": CONFIG["vision_config"]}
     fields |= {} if text else {"text_config": CONFIG["text_config"]}
     names = {f"{kind}_model": encoders[kind][0] for kind, wanted in (("vision", vision), ("text", text)) if wanted}
-    model, both = build_model(options(fields, **names, tokenizer_vocab_size=70), SENTENCES)
+    model, both = build_model(options(fields, **names, **({} if text else {"tokenizer_vocab_size": 70})), SENTENCES)
     towers = [model.image_encoder] if share else [model.image_encoder, model.sketch_encoder]
     assert len(model.vision_towers()) == len(towers)
     for tower in towers:
@@ -117,12 +121,31 @@ def test_a_caan_goes_on_from_its_own_weights(tmp_path, use_text):
     model = caan_model(use_text=use_text)
     model.save_pretrained(tmp_path)
     (processor() if use_text else processor().image_processor).save_pretrained(tmp_path)
-    chosen = ModelOptions(model=str(tmp_path), image_size=999)  # the other options do not apply
+    chosen = ModelOptions(model=str(tmp_path))
     assert uses_text(chosen) is use_text
     again, process = build_model(chosen, [])
     assert_same_tensors(model, again)
     assert type(process) is (CAANProcessor if use_text else CAANImageProcessor)
     assert getattr(process, "image_processor", process).size["height"] == IMAGE_SIZE
+
+
+@pytest.mark.parametrize("lost", ["image_encoder.projection.weight", "text_encoder.embeddings.word_embeddings.weight"])
+def test_a_caan_without_all_its_weights_is_refused(tmp_path, lost):
+    """It would be trained on from random ones in their place."""
+    caan_model().save_pretrained(tmp_path)
+    processor().save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights[lost]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=f"^model '{tmp_path}' cannot be loaded: 1 of its weights are missing: {lost}. Write"):
+        build_model(ModelOptions(model=str(tmp_path)), [])
+
+
+def test_a_model_of_another_type_is_no_caan(encoders):
+    with pytest.raises(
+        ValueError, match=f"^model '{encoders['vision'][0]}' cannot be loaded: it is no CAAN but a model of type vit"
+    ):
+        build_model(ModelOptions(model=encoders["vision"][0]), [])
 
 
 @pytest.mark.parametrize(
@@ -217,6 +240,40 @@ def test_more_blocks_than_there_are():
         freeze_vision_blocks(caan_model(), 3)
     with pytest.raises(ValueError, match="has 0 blocks"):
         freeze_vision_blocks(caan_model(vision_config="timm_resnet"), 1)
+
+
+@pytest.mark.parametrize("name", ["vit", "dinov2", "clip_vision"])
+def test_an_encoder_of_one_layer_has_one_block(name):
+    config = vision_config(name)
+    config.num_hidden_layers = 1
+    model = caan_model(vision_config=config)
+    (block,) = vision_blocks(model.image_encoder.encoder)
+    freeze_vision_blocks(model, 1)
+    assert not any(p.requires_grad for p in block.parameters())
+    last = [p for n, p in model.image_encoder.encoder.named_parameters() if "layernorm." in n or "post_layernorm" in n]
+    assert last and all(p.requires_grad for p in last)
+    with pytest.raises(ValueError, match="freeze_vision_blocks is 2, but .* has 1 blocks"):
+        freeze_vision_blocks(model, 2)
+
+
+def test_layer_decay_without_blocks_is_refused():
+    model = caan_model(vision_config="timm_resnet")
+    with pytest.raises(
+        ValueError, match="^layer_decay is 0.1, but TimmWrapperModel has 0 blocks that it could tell apart: leave"
+    ):
+        build_optimizer(model, TrainOptions(layer_decay=0.1))
+    assert build_optimizer(model, TrainOptions(layer_decay=1.0)).param_groups
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_shipped_recipes_ask_for_nothing_that_takes_no_part(recipe, encoders, tmp_path):
+    """Small encoders of random weights stand in for those that two of the recipes start from."""
+    chosen, data, train, _ = parse_options(*FAMILIES, argv=[recipe])
+    if chosen.vision_model:
+        chosen.vision_model, chosen.text_model = saved(tmp_path, vision_config("dinov2"))[0], encoders["text"][0]
+    require_effect(chosen, uses_text(chosen), data.descriptions)
+    model, _ = build_model(chosen, SENTENCES)
+    assert build_optimizer(model, train).param_groups
 
 
 # -------------------------------------------------------------------------------------------------- optimizer, schedule

@@ -87,7 +87,8 @@ def test_everything_comes_back(training, tmp_path):
 
 def test_before_the_first_validation_there_is_no_best(training, tmp_path):
     path = save(training, tmp_path, 1)
-    assert load_checkpoint(training.accelerator, path) == TrainerState(step=1, best_metric=float("-inf"), best_folder=None)
+    expected = TrainerState(step=1, saves=1, best_metric=float("-inf"), best_folder=None)
+    assert load_checkpoint(training.accelerator, path) == expected
 
 
 def test_the_newest_and_the_best_are_kept(training, tmp_path):
@@ -147,6 +148,31 @@ def test_a_folder_that_is_no_checkpoint(training, tmp_path):
     (tmp_path / "step_00000001").mkdir()
     with pytest.raises(ValueError, match="step_00000001 is no complete checkpoint: it has no trainer_state.json"):
         load_checkpoint(training.accelerator, tmp_path / "step_00000001")
+
+
+def test_newest_is_what_was_written_last_not_the_highest_number(training, tmp_path):
+    """With twice the processes the same place has half the number of steps."""
+    state = TrainerState(step=10)
+    save_checkpoint(training.accelerator, tmp_path, state, limit=1)
+    state.step, state.best_folder = 7, "best_epoch_0001"
+    (tmp_path / "best_epoch_0001").mkdir()
+    path = save_checkpoint(training.accelerator, tmp_path, state, limit=1)
+    assert names(tmp_path) == {"step_00000007", "best_epoch_0001"} and latest_checkpoint(tmp_path) == path
+    state.step = 9
+    save_checkpoint(training.accelerator, tmp_path, state, limit=2)
+    assert [found.name for found in checkpoint.checkpoints(tmp_path)] == ["step_00000009", "step_00000007"]
+    assert [checkpoint.read_state(found).saves for found in checkpoint.checkpoints(tmp_path)] == [3, 2]
+
+
+def test_checkpoints_without_a_count_are_older_than_those_with_one(training, tmp_path):
+    """They are of an earlier version of the package."""
+    state = TrainerState(step=20)
+    old = save_checkpoint(training.accelerator, tmp_path, state)
+    content = json.loads((old / STATE_FILE).read_text())
+    del content["saves"]
+    (old / STATE_FILE).write_text(json.dumps(content))
+    new = save_checkpoint(training.accelerator, tmp_path, TrainerState(step=12))
+    assert checkpoint.checkpoints(tmp_path) == [new, old]
 
 
 @pytest.mark.parametrize("other", [{"width": 5}, {"groups": 2}])
@@ -266,26 +292,68 @@ def test_files_are_published_with_the_config_last(tmp_path, monkeypatch):
     assert names(source) == {"config.json", "a.py", "model.safetensors", "zebra.json"} and (target / "checkpoints").is_dir()
 
 
+@pytest.mark.parametrize("failure", [Killed("at once"), OSError(28, "No space left on device")])
 @pytest.mark.parametrize("copied", range(4))
-def test_a_kill_while_publishing_never_mixes_two_models(tmp_path, monkeypatch, copied):
+def test_a_model_that_cannot_be_copied_leaves_the_old_one_whole(tmp_path, monkeypatch, copied, failure):
     target = tmp_path / "out"
-    publish_files(model_folder(tmp_path / "old", "old"), target)
+    old = model_folder(tmp_path / "old", "old")
+    publish_files(old, target)
     source, copy, done = model_folder(tmp_path / "best", "new"), checkpoint.shutil.copyfile, []
 
-    def copyfile(old, new):
+    def copyfile(source, new):
         if len(done) == copied:
             new.write_text("half")
-            raise Killed
-        done.append(copy(old, new))
+            raise failure
+        done.append(copy(source, new))
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.shutil, "copyfile", copyfile)
+        with pytest.raises(type(failure)):
+            publish_files(source, target)
+    assert fingerprint(target) == fingerprint(old)
+    publish_files(source, target)
+    assert fingerprint(target) == fingerprint(source)
+
+
+@pytest.mark.parametrize("replaced", range(4))
+def test_a_kill_while_names_are_given_never_mixes_two_models(tmp_path, monkeypatch, replaced):
+    target, done, replace = tmp_path / "out", [], os.replace
+    publish_files(model_folder(tmp_path / "old", "old"), target)
+    source = model_folder(tmp_path / "best", "new")
+
+    def kill(old, new):
+        if len(done) == replaced:
+            raise Killed
+        done.append(replace(old, new))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", kill)
         with pytest.raises(Killed):
             publish_files(source, target)
     assert not (target / "config.json").exists()
-    assert all("half" not in path.read_text() for path in target.iterdir() if not path.name.startswith("."))
     publish_files(source, target)
     assert fingerprint(target) == fingerprint(source)
+
+
+@pytest.mark.parametrize("lacking", ["", "config.json", "model.safetensors"])
+def test_what_is_no_model_takes_no_model_s_place(tmp_path, lacking):
+    target, source = tmp_path / "out", tmp_path / "best"
+    publish_files(model_folder(tmp_path / "old", "old"), target)
+    before = fingerprint(target)
+    if lacking:
+        model_folder(source, "new")
+        (source / lacking).unlink()
+    with pytest.raises(ValueError, match=f"^{source} holds no model to publish: go on from another checkpoint.$"):
+        publish_files(source, target)
+    assert fingerprint(target) == before
+
+
+def test_texts_are_published_with_the_model(tmp_path):
+    source = model_folder(tmp_path / "best", "new")
+    publish_files(source, tmp_path / "out", {"training.json": "{}", "a.py": "instead"})
+    assert (tmp_path / "out" / "training.json").read_text() == "{}"
+    assert (tmp_path / "out" / "a.py").read_text() == "instead" and (source / "a.py").read_text() == "a.py new"
+    assert names(tmp_path / "out") == {*names(source), "training.json"}
 
 
 def test_a_folder_takes_the_place_of_an_older_one(tmp_path):

@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 from folders import make_folder
-from running import finished, run_process, run_to_error, run_training, shapes
+from running import finished, run_process, run_to_error, run_training, shapes, train
 from trees import shape_options
 
+from caan.training.checkpoints import latest_checkpoint
 from caan.training.ownership import lock_folder
 
 
@@ -46,7 +47,7 @@ def test_a_foreign_model_is_not_written_over(tmp_path, left_out, resume):
     error = run_to_error("train.py", shape_options(shapes(), folder, **resume))
     assert f"error: {folder} holds files that are not of this run (" in error
     assert "Give another --output_dir, or move them away." in error
-    assert contents(folder) == before
+    assert contents(folder) == before and not (folder / "checkpoints").exists()
 
 
 def test_a_foreign_model_beside_checkpoints_is_not_written_over(tmp_path):
@@ -79,14 +80,37 @@ def test_files_that_a_run_does_not_write_stay(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine" and (tmp_path / "config.json").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_told_at_the_start(tmp_path):
-    (tmp_path / "file").write_text("")
-    error = run_to_error("train.py", shape_options(shapes(), tmp_path / "file" / "run"))
-    assert "train.py: error: " in error and str(tmp_path / "file") in error and "Traceback" not in error
+@pytest.mark.parametrize("place", ["file", "file/run", "run", "run/checkpoints"])
+def test_a_file_in_the_place_of_a_folder_is_named_at_the_start(tmp_path, place):
+    file = tmp_path / "file" if place.startswith("file") else tmp_path / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    output = tmp_path / place.removesuffix("/checkpoints")
+    error = run_to_error("train.py", shape_options(shapes(), output))
+    assert f"train.py: error: {output} cannot be written: {file} is a file. Give another --output_dir.\n" in error
+    assert file.read_text() == "mine" and "Traceback" not in error
+
+
+@pytest.mark.parametrize("resume", ["latest", "explicit"])
+def test_checkpoints_of_another_run_are_not_mixed_with_its_own(tmp_path, resume):
+    folder = tmp_path / "run"
+    train(folder, num_epochs=1, batches_per_epoch=1)
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()  # the checkpoints alone are left
+    before = contents(folder)
+    source = latest_checkpoint((finished()[0] if resume == "explicit" else folder) / "checkpoints")
+    arguments = shape_options(shapes(), folder, resume_from_checkpoint=source, num_epochs=1, batches_per_epoch=1)
+    if resume == "explicit":
+        error = run_to_error("train.py", arguments)
+        assert f"error: {folder}/checkpoints holds checkpoints of another run than {source}. Give another" in error
+        assert contents(folder) == before
+    else:
+        assert run_training(arguments).training.state.step == 1 and (folder / "training.json").is_file()
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written_is_told_at_the_start(tmp_path):
     (tmp_path / "run").mkdir(mode=0o500)
     error = run_to_error("train.py", shape_options(shapes(), tmp_path / "run"))
-    assert "Permission denied" in error and "Traceback" not in error
+    assert f"{tmp_path}/run cannot be written: Permission denied. Give another --output_dir." in error

@@ -6,10 +6,15 @@ import shutil
 import pytest
 import torch
 from running import finished, listed, run_to_error, run_training, shapes, tensors, train
-from trees import make_shapes, shape_options
+from tiny import text_config, tokenizer, vision_config
+from transformers import AutoModel
+from trees import CLASSES, SEEN, make_shapes, sentences, shape_options, write_descriptions
 
+from caan.data.pictures import load_splits
+from caan.options import DataOptions, ModelOptions, TrainOptions
 from caan.training.checkpoints import TrainerState, latest_checkpoint, read_state
-from caan.training.resume import record_changes, require_settings
+from caan.training.resume import record_changes, require_settings, run_settings
+from modeling_caan import CAANModel
 
 
 @pytest.fixture
@@ -51,6 +56,90 @@ def test_other_pictures_and_other_classes_are_refused(folder, tmp_path):
     fewer = make_shapes(tmp_path / "fewer", unseen=("bar", "frame", "gable"))
     error = run_to_error("train.py", shape_options(fewer, folder, resume_from_checkpoint="latest", num_epochs=3))
     assert '\n  classes: ["arch", "bar", "cross", "diamond", "ellipse"] -> ["arch", "cross", "diamond", "ellipse"]\n' in error
+
+
+def write_texts(folder, name: str, **changed):
+    """A file of descriptions, in a folder of its own."""
+    folder.mkdir()
+    texts = {label: changed.get(label, sentences(label)) for label in SEEN}
+    write_descriptions(folder, texts)
+    return (folder / "descriptions.jsonl").rename(folder / name)
+
+
+def test_other_sentences_are_refused_by_class(tmp_path):
+    """Under the same name of the file, and of the data's own descriptions."""
+    run, options = tmp_path / "run", {"num_epochs": 1, "batches_per_epoch": 1}
+    train(run, **options, descriptions=write_texts(tmp_path / "one", "d.jsonl"))
+    before = read_state(latest_checkpoint(run / "checkpoints")).settings["sentences"]
+    assert list(before) == list(SEEN) and len(set(before.values())) == len(SEEN)
+    other = write_texts(tmp_path / "two", "d.jsonl", bar=["the bar is long .", "a bar ."])
+    arguments = shape_options(shapes(), run, resume_from_checkpoint="latest", num_epochs=2, batches_per_epoch=1)
+    error = run_to_error("train.py", [*arguments, f"--descriptions={other}"])
+    assert "error: The checkpoint was made with other settings:\n  sentences.bar: " in error and error.count("\n  ") == 1
+    same = write_texts(tmp_path / "three", "d.jsonl")
+    assert run_training([*arguments, f"--descriptions={same}"]).training.state.step == 2
+
+
+def test_the_data_s_own_sentences_count_too(folder, tmp_path):
+    root = make_shapes(tmp_path / "shapes")
+    write_descriptions(root, {label: [f"a {label} .", f"the {label} ."] for label in CLASSES})
+    error = run_to_error("train.py", shape_options(root, folder, resume_from_checkpoint="latest", num_epochs=3))
+    assert [f"\n  sentences.{label}: " in error for label in SEEN] == [True] * 5 and error.count("\n  ") == 5
+
+
+def start_folder(place, option: str, value: float):
+    """A folder that a run starts from by `option`, whose encoder has this value everywhere."""
+    if option == "model":
+        shutil.copytree(finished()[0], place, ignore=shutil.ignore_patterns("checkpoints"))
+        model = CAANModel.from_pretrained(place)
+        encoder = model.text_encoder  # takes no part in retrieval
+    else:
+        model = encoder = AutoModel.from_config(vision_config() if option == "vision_model" else text_config())
+        tokenizer().save_pretrained(place)
+    for parameter in encoder.parameters():
+        torch.nn.init.constant_(parameter, value)
+    model.save_pretrained(place)
+    return place
+
+
+@pytest.mark.parametrize(
+    "option, options",
+    [
+        ("model", {}),
+        ("vision_model", {"model_config": {"vision_config": None}}),
+        ("text_model", {"model_config": {"text_config": None, "max_description_tokens": 48}, "tokenizer_vocab_size": 2000}),
+    ],
+)
+def test_a_folder_that_a_model_starts_from_counts_by_its_content(tmp_path, option, options):
+    first, other, same = (start_folder(tmp_path / name / "start", option, value) for name, value in zip("abc", (0.1, 0.2, 0.1)))
+    (same / "README.md").write_text("another card")
+    run, options = tmp_path / "run", {**options, "batches_per_epoch": 1}
+    train(run, **options, num_epochs=1, **{option: first})
+    options |= {"num_epochs": 2, "resume_from_checkpoint": "latest"}
+    arguments = shape_options(shapes(), run, **{**options, option: other})
+    error = run_to_error("train.py", arguments)
+    assert f"other settings:\n  start.{option}: " in error and error.count("\n  ") == 1, error
+    assert train(run, **options, **{option: same}).state.step == 2
+
+
+def test_a_long_list_of_differences_is_cut():
+    state = TrainerState(settings={"sentences": {str(number): "a" for number in range(30)}})
+    with pytest.raises(ValueError) as caught:
+        require_settings(state, {"sentences": {str(number): "b" for number in range(30)}})
+    lines = str(caught.value).splitlines()
+    assert lines[1] == '  sentences.0: "a" -> "b"' and lines[21] == "  ... and 10 more" and len(lines) == 23
+
+
+def test_with_a_whole_model_options_that_took_no_part_may_go(folder):
+    """Earlier versions accepted them beside --model."""
+    families = ModelOptions(model=str(folder)), DataOptions(), TrainOptions()
+    split = load_splits(DataOptions(dataset="folder", data_dir=str(shapes())))["train"]
+    now = run_settings(families, split, 1, {})
+    before = now | {"vision_model": "x", "model_config": {"hidden_size": 3}, "tokenizer_vocab_size": 7}
+    del before["start"], before["sentences"]
+    require_settings(TrainerState(settings=before), now)
+    with pytest.raises(ValueError, match="seed: 3 -> 0"):
+        require_settings(TrainerState(settings=before | {"seed": 3}), now)
 
 
 def test_data_and_run_may_be_elsewhere(folder, tmp_path):

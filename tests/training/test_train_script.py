@@ -256,7 +256,7 @@ def test_training_goes_on_from_a_finished_model(tmp_path):
     options = {
         "model": folder,
         "image_size": 224,
-        "sketch_shade": 0.5,
+        "tokenizer_vocab_size": 2000,
         "learning_rate": 0.0,
         "num_epochs": 1,
         "batches_per_epoch": 1,
@@ -267,4 +267,7 @@ def test_training_goes_on_from_a_finished_model(tmp_path):
     for name, parameter in CAANModel.from_pretrained(folder).named_parameters():
         assert torch.equal(parameter, parameters[name]), name
     card = (tmp_path / "README.md").read_text()
-    assert "| input | 32 x 32 pixels |" in card  # not the option's 224, and no shade
+    assert "| input | 32 x 32 pixels |" in card  # not the options' defaults
+    record = json.loads((tmp_path / "training.json").read_text())
+    words = len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"])
+    assert (record["options"]["image_size"], record["options"]["tokenizer_vocab_size"]) == (32, words)
