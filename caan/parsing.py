@@ -113,10 +113,28 @@ def take_dotted(parser: OptionParser, argv: list[str]) -> tuple[list[str], list[
             continue
         if not equals:
             value = next(arguments, "")
-        if not value or not all(path.split(".")):
+        if not value or not equals and value.startswith("--") or not all(path.split(".")):
             parser.error(f"{name} needs a value, as in {name} 128")
-        changes.append((path.split("."), yaml.load(value, RecipeLoader)))
+        changes.append((path.split("."), read_value(parser, name, value)))
     return rest, changes
+
+
+def read_value(parser: OptionParser, name: str, text: str) -> Any:
+    """The value of a dotted option, written as YAML; what is no YAML, or has no JSON form, is told as an error of it."""
+    try:
+        value = yaml.load(text, RecipeLoader)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2020-13-01
+        parser.error(f"{name}: {text!r} is no YAML value ({' '.join(str(error).split())})")
+    to_json(parser, name, value)
+    return value
+
+
+def to_json(parser: OptionParser, name: str, value: Any) -> str:
+    """An option's value as JSON text. YAML knows more than JSON: a date, a set, a number without end is told as an error."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        parser.error(f"{name}: {value} holds what JSON does not know ({error}): put a text in quotes")
 
 
 def with_changes(parser: OptionParser, argv: list[str], changes: list[tuple[list[str], Any]]) -> dict:
@@ -127,11 +145,11 @@ def with_changes(parser: OptionParser, argv: list[str], changes: list[tuple[list
         parser.error(f"--{NESTED} is no JSON, so that no field of it can be changed")
     for path, value in changes:
         place = fields
-        for name in path[:-1]:
-            if not isinstance(place.setdefault(name, {}), dict):
-                parser.error(f"--{NESTED}.{'.'.join(path)}: {name} is no mapping")
-            place = place[name]
-        place[path[-1]] = value
+        for above, name in zip([NESTED, *path], path):
+            if not isinstance(place, dict):
+                parser.error(f"--{NESTED}.{'.'.join(path)}: {above} is no mapping")
+            holder, place = place, place.setdefault(name, {})
+        holder[path[-1]] = value
     return fields
 
 
@@ -150,19 +168,19 @@ def read_recipe(name: str, classes: tuple) -> dict:
         parser.error(f"no such recipe; those that come along are {known}")
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), RecipeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2020-13-01
         parser.error(f"no YAML: {error}")
     if not isinstance(values, dict | None):
         parser.error("a recipe is a mapping of options to values")
     given = {str(key).replace("-", "_"): value for key, value in (values or {}).items() if value is not None}
-    arguments = [argument for key, value in given.items() for argument in as_arguments(key, value)]
+    arguments = [argument for key, value in given.items() for argument in as_arguments(parser, key, value)]
     parsed = parser.parse_known(arguments)
     parser.fill(arguments)
     return {key: getattr(parsed, key) for key in given}
 
 
-def as_arguments(key: str, value: Any) -> list[str]:
+def as_arguments(parser: OptionParser, key: str, value: Any) -> list[str]:
     """An option of a recipe as command-line arguments."""
     if isinstance(value, list):
         return [f"--{key}", *map(str, value)]
-    return [f"--{key}={json.dumps(value) if isinstance(value, dict) else value}"]
+    return [f"--{key}={to_json(parser, key, value) if isinstance(value, dict) else value}"]

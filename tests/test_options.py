@@ -232,34 +232,6 @@ def test_the_ranges_of_an_evaluation(capsys, option, values, allowed):
     assert f"error: {option} must be {allowed}." in refused(capsys, f"--{option}", *values, classes=(EvalOptions,))
 
 
-# ----------------------------------------------------------------------------------------------------------- dotted names
-
-
-def nested(*argv) -> dict:
-    """The model_config of a command line."""
-    return json.loads(parse_options(*CLASSES, argv=[str(a) for a in argv])[0].model_config)
-
-
-def test_a_dotted_name_changes_one_field_of_the_recipe_s_block(recipe):
-    before = nested(recipe)
-    assert nested(recipe, "--model_config.hidden_size", "128") == {**before, "hidden_size": 128}
-    assert nested("--model-config.hidden_size=128", recipe) == {**before, "hidden_size": 128}
-    changed = nested(recipe, "--model_config.vision_config.depths", "[3, 4]", "--model_config.lambda_con=-1e-3")
-    assert changed == {**before, "vision_config": {"model_type": "vit", "depths": [3, 4]}, "lambda_con": -0.001}
-    assert nested("--model_config.use_text", "false", "--model_config.text_config.hidden_size", 8) == {
-        "use_text": False,
-        "text_config": {"hidden_size": 8},
-    }
-    assert nested(recipe, '--model_config={"margin": 1}', "--model_config.hidden_size", 2) == {"margin": 1, "hidden_size": 2}
-
-
-def test_wrong_dotted_names(capsys, recipe):
-    assert "--model_config.margin needs a value, as in --model_config.margin 128" in refused(capsys, "--model_config.margin")
-    assert "--model_config.pooling.x: pooling is no mapping" in refused(capsys, recipe, "--model_config.pooling.x", "1")
-    assert "unknown option 'data_confi.x'" in refused(capsys, "--data_confi.x", "1")
-    assert "--model_config is no JSON" in refused(capsys, "--model_config={x", "--model_config.margin=1")
-
-
 def test_a_recipe_by_its_name():
     by_name, by_path = (parse_options(*CLASSES, argv=[name]) for name in ("openmoji", str(ROOT / "recipes" / "openmoji.yaml")))
     assert by_name == by_path and by_name[1].dataset == "openmoji"
