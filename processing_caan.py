@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
@@ -36,6 +37,8 @@ except ImportError:
 
 MODALITIES = ("sketch", "photo")
 INK_MODES = ("auto", "border")
+NO_DRAWING = 0.9975  # doubt from which a picture is refused as a sketch
+SKETCH_SIDE = 800  # pixels of the shorter side to which a camera's JPEG of a sketch is decoded at least
 INK_OPTIONS = ("ink_threshold", "ink_padding", "sketch_shade", "ink_mode", "ink_width")
 SOURCES = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)  # of one picture; so are open files
 CHANNELS = range(1, 5)
@@ -495,11 +498,24 @@ def check_ink_options(threshold: float, padding: float, shade: float, mode: str,
 
 
 def take_sketch(image: Image.Image, threshold: float, padding: float, mode: str, width: float) -> Image.Image:
-    """The white square RGB of the drawing in a picture of any mode, before it is shaded."""
+    """The white square RGB of the drawing in a picture of any mode, before it is shaded.
+
+    Raises:
+        ValueError: there is no ink, or the picture is a photo of something else (`ink_caan.doubt`). A UserWarning where that is
+            not certain.
+    """
     if mode == "border":
         return crop_to_ink(flatten_image(image), threshold, padding)
     image = flatten_image(image, visible_ground(image))
-    return crop_to_ink(image, threshold, padding) if is_clean(image, width) else square_of(find_drawing(image), padding, width)
+    if is_clean(image, width):
+        return crop_to_ink(image, threshold, padding)
+    drawing = find_drawing(image)
+    cure = '`caan figures sketches FILE` shows what was found in it; ink_mode="border" takes it as it is.'
+    if drawing.doubt > NO_DRAWING:
+        raise ValueError(f"the sketch is no drawing but a photo of something: {cure}")
+    if drawing.doubt > 0.5:
+        warnings.warn(f"the sketch may be no drawing ({drawing.doubt:.0%} sure): {cure}", stacklevel=2)
+    return square_of(drawing, padding, width)
 
 
 def visible_ground(image: Image.Image) -> str:
@@ -574,16 +590,16 @@ class CAANImageProcessor(PilBackend):
         modality = modality or self.modality
         if modality not in MODALITIES:
             raise ValueError(f'modality must be "sketch" or "photo", got {modality!r}.')
-        image = read_picture(image)
         if modality == "photo":
-            return flatten_image(image)
+            return flatten_image(read_picture(image))
         threshold = self.ink_threshold if ink_threshold is None else ink_threshold
         padding = self.ink_padding if ink_padding is None else ink_padding
         shade = self.sketch_shade if sketch_shade is None else sketch_shade
         mode = ink_mode or self.ink_mode
         width = self.ink_width if ink_width is None else ink_width
         check_ink_options(threshold, padding, shade, mode, width)
-        sketch = take_sketch(image, threshold, padding, mode, width)
+        picture = read_picture(image, at_least=None if mode == "border" else SKETCH_SIDE)
+        sketch = take_sketch(picture, threshold, padding, mode, width)
         return shade_silhouette(sketch, shade, threshold) if shade else sketch
 
     def process_image(self, image, modality=None, **options):

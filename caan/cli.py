@@ -19,6 +19,7 @@ COMMANDS = {
     "eval": ("caan.evaluation.command", "evaluate retrievers on a zero-shot benchmark"),
     "describe": ("caan.descriptions.command", "write descriptions of classes with a language model"),
     "export": ("caan.export.command", "write the towers as ONNX or torch.export files, checked and scored"),
+    "figures": ("caan.figures.command", "show what the processor makes of pictures of sketches"),
     "push": ("caan.hub.command", "publish a finished model on the Hub"),
 }
 
