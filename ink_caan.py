@@ -640,8 +640,9 @@ def clear_rims(parts: Parts, shape: tuple[int, int]) -> np.ndarray:
 
 def clear_dust(parts: Parts, keep: np.ndarray, dark: float, width: float) -> np.ndarray:
     """(count + 1,) booleans: the parts without pale ones, those smaller than a stroke, and small ones beside the drawing."""
-    keep = keep & (parts.peak > dark / 2) & (parts.extent > 0.8 * width)
-    small = keep & (parts.extent < 3 * width)
+    pale = (parts.peak < dark / 2) | (parts.mass < 0.55 * dark * parts.area)
+    keep = keep & ~pale & (parts.extent > 0.8 * width)
+    small = keep & (parts.extent < 5 * width) & (parts.mass < 0.02 * parts.mass[keep].sum())
     large = parts.box[keep & ~small]
     if not len(large):
         return keep
