@@ -38,7 +38,7 @@ except ImportError:
 MODALITIES = ("sketch", "photo")
 INK_MODES = ("auto", "border")
 NO_DRAWING = 0.9975  # doubt from which a picture is refused as a sketch
-SKETCH_SIDE = 800  # pixels of the shorter side to which a camera's JPEG of a sketch is decoded at least
+SKETCH_SIDE = 700  # pixels of the shorter side to which a camera's JPEG of a sketch is decoded at least
 INK_OPTIONS = ("ink_threshold", "ink_padding", "sketch_shade", "ink_mode", "ink_width")
 SOURCES = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)  # of one picture; so are open files
 CHANNELS = range(1, 5)
