@@ -2,8 +2,8 @@
 
     python -m benchmarks.ink            # writes benchmarks/results/ink.md
 
-CPU seconds of this process, the least of several runs: a ratio holds on any machine, a time on none. `border` is the processor of
-before (`ink_mode="border"`); the shade is on in both, as the recipes have it.
+CPU seconds of this process, the least of several runs: a ratio holds on any machine, a time on none. Before is
+`ink_mode="border"`; the shade is on in both, as the recipes have it.
 """
 
 import io
@@ -64,7 +64,8 @@ def main() -> None:
         "1 MP, on a desk, JPEG": encoded(page, "JPEG"),
         "12 MP, on a desk, JPEG": encoded(with_noise(page.resize((4000, 3000), Image.Resampling.BICUBIC)), "JPEG"),
     }
-    rows = ["| picture | bare decoding, ms | before, ms | now, ms | now / before | now / decoding |", "| --- " + "| ---: " * 5 + "|"]
+    rows = ["| picture | bare decoding, ms | before, ms | now, ms | now / before | now / decoding |"]
+    rows.append("| --- " + "| ---: " * 5 + "|")
     for name, data in cases.items():
         bare = milliseconds(lambda data=data: Image.open(io.BytesIO(data)).load())
         before, now = (
