@@ -43,7 +43,9 @@ UNREADABLE_FORMATS = {"BUFR", "EPS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG
 # Pictures, whether or not what reads them is installed (pillow-heif, Pillow 11.3): an error then names the file and the cure.
 CAMERA_SUFFIXES = (".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif")
 SVG_SUFFIXES = (".svg", ".svgz")  # of sketches alone: among photos they are icons and logos
-SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
+# Folders of programs and file systems, as the builders have them: .thumbnails, @eaDir, #recycle, ~snapshot, __MACOSX.
+SYSTEM_MARKS = (".", "@", "#", "$", "~", "__")
+SYSTEM_FOLDERS = {"lost+found", "system volume information", "recycler"}
 NAMES_SHOWN = 5  # of the files that are left out, in one warning
 # What of an image processor changes the features of photos.
 PHOTO_SETTINGS = ("size", "resample", "do_resize", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
@@ -120,11 +122,12 @@ def read_folder(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
         return [], [], [f"{show_path(folder, folder.parent)} ({error.strerror})"]
     for entry in entries:
         path = folder / entry.name
-        if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FOLDERS:
-            continue
         try:
             if entry.is_dir():
-                folders.append(path)
+                if not entry.name.startswith(SYSTEM_MARKS) and entry.name.casefold() not in SYSTEM_FOLDERS:
+                    folders.append(path)
+            elif entry.name.startswith("."):
+                continue
             elif entry.is_file():
                 files.append(path)
             else:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from transformers.utils import CONFIG_NAME
 
 from caan.data.benchmark import make_benchmark
 from caan.data.pictures import load_splits
@@ -106,8 +107,13 @@ def require_writable(folder: Path) -> None:
     """Makes the folder that the results go to and writes to it, before hours are spent on what could not be kept.
 
     Raises:
-        OSError: naming the folder.
+        ValueError: it holds a model, whose own results.json would be replaced. OSError: naming the folder.
     """
+    if (folder / CONFIG_NAME).exists():
+        raise ValueError(
+            f"{folder} holds a model, and its own results would be replaced. Give another --output_dir; --update_card puts the "
+            "numbers of a model that is evaluated into its folder."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

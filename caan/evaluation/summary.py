@@ -29,7 +29,8 @@ def metric_table(record: Evaluation, names: Mapping[str, str] | None = None, fir
 def protocol(record: Evaluation) -> str:
     """Data set, split and gallery in words: "sketchy 104_21, split test, gallery: photos of the same classes"."""
     data = f"{Path(record.dataset).name} {record.dataset_config or ''}".strip()
-    return f"{data}, split {record.split}, gallery: photos of {gallery_classes(record)}"
+    partial = " of a folder that need not be whole (--allow_partial)" if record.settings.get("allow_partial") else ""
+    return f"{data}{partial}, split {record.split}, gallery: photos of {gallery_classes(record)}"
 
 
 def gallery_classes(record: Evaluation) -> str:

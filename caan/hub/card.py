@@ -7,6 +7,7 @@ the last line of ours holds a hash of the rest, which no longer fits then.
 import hashlib
 import shlex
 from collections.abc import Sequence
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from caan.evaluation.facts import FACTS_FILE, read_facts
 from caan.evaluation.record import Evaluation, write_whole
 from caan.evaluation.summary import means, metric_heading, metric_table, protocol, reranking_note, sizes
 from caan.hub.results import PICTURE_FILE, adopt_results, model_index, read_results, write_entries
+from caan.options import EvalOptions
 from configuration_caan import CAANConfig
 
 TAGS = ["sketch-based-image-retrieval", "zero-shot", "sketch", "image-retrieval", "caan", "custom_code"]
+# Options of `caan eval` that stand elsewhere in the command, or change no number of a card.
+NO_NUMBERS = {"model", "output_dir", "update_card", "rerank", "device", "batch_size", "num_workers", "picture_rows", "verify"}
 UNKNOWN = "unknown"  # as the Hub writes a licence that nobody has stated
 MARK = "<!-- Written by the caan package, which leaves the card alone once it was edited. sha256: "
 
@@ -118,9 +122,6 @@ def describe_results(record: Evaluation) -> dict:
     """What the template says of an evaluation: the table of all retrievers, definitions, circumstances, how to repeat it."""
     own = str(record.model)
     others = [name for name in record.results if name != own]
-    asked = {"dataset": record.dataset, "dataset_config": record.dataset_config, "data_dir": record.settings.get("data_dir")}
-    given = [part for key, value in asked.items() if value for part in (f"--{key}", value)]
-    flags = ["--generalized"] if record.generalized else []
     return {
         "dataset": record.dataset,
         "protocol": protocol(record),
@@ -132,10 +133,23 @@ def describe_results(record: Evaluation) -> dict:
         "rerank": reranking_note(record),
         "notes": record.notes,
         "command": record.command,
-        "again": shlex.join([*others, *given, *flags]),
+        "again": shlex.join([*others, *settings_as_options(record)]),
         "date": record.date,
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }
+
+
+def settings_as_options(record: Evaluation) -> list[str]:
+    """The options that measure the same again: the data set, and every setting that numbers depend on and is no default."""
+    words, defaults = [], EvalOptions()
+    for field in fields(defaults):
+        value = getattr(record, field.name) if hasattr(record, field.name) else record.settings.get(field.name)
+        named = field.name in ("dataset", "dataset_config") and value
+        if field.name in NO_NUMBERS or value is None or not named and value == getattr(defaults, field.name):
+            continue
+        values = [] if value is True else value if isinstance(value, list) else [value]
+        words += [f"--{field.name}", *map(str, values)]
+    return words
 
 
 def require_recipe(folder: Path, facts: dict) -> dict[str, object]:

@@ -248,3 +248,11 @@ def test_a_caan_that_lacks_weights_is_not_measured_with_random_ones(tmp_path):
     model.save_pretrained(tmp_path / "model", state_dict=state)
     with pytest.raises(ValueError, match=r"cannot be loaded: \d of its weights are missing: image_encoder.projection"):
         load_retriever(str(tmp_path / "model"))
+
+
+def test_a_models_own_folder_is_no_output(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "results.json").write_text("own")
+    error = run_to_error("eval.py", arguments(tmp_path, "pixels"))
+    assert f"{tmp_path} holds a model, and its own results would be replaced. Give another --output_dir" in error
+    assert (tmp_path / "results.json").read_text() == "own"
