@@ -271,3 +271,13 @@ def test_real_part_of_sketchy_loads_back_equal(tmp_path):
         assert loaded[name]["file"][:] == split["file"][:]
         for index in range(0, split.num_rows, 50):
             assert loaded[name][index]["image"].tobytes() == split[index]["image"].tobytes()
+
+
+@pytest.mark.parametrize("name", ["data/train.parquet", "README.md", "notes.txt"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
+    other = tmp_path / "out" / name
+    other.parent.mkdir(parents=True)
+    other.write_text("other")
+    with pytest.raises(ValueError, match=f"not of this data set: {name.split('/')[0]}. Give another --output_dir"):
+        write(Folder, folder_tree(tmp_path / "data"), tmp_path / "out")
+    assert other.read_text() == "other" and len(list((tmp_path / "out").iterdir())) == 1
