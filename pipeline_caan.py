@@ -80,7 +80,10 @@ def list_images(folder: str | os.PathLike, svg: bool = False) -> list[str]:
     for files, problems in read_folders(root):
         for path in files:
             if path.suffix.lower() in suffixes:
-                found.append(path)
+                if path.stat().st_size:
+                    found.append(path)
+                else:
+                    ignored.append(f"{show_path(path, root)} (empty)")
             else:
                 ignored.append(show_path(path, root))
                 left_out[path.suffix.lower() or "no suffix"] += 1
