@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import itertools
+import json
 import os
 import platform
 import shlex
@@ -46,12 +47,27 @@ def declared_license(name: str, kind: str) -> str | None:
 
 
 def public_name(value):
-    """`value` as it may be published: of a path of this machine only the last name; lists item by item; Hub ids as they are."""
+    """`value` as it may be published: of a path of this machine only the last name; Hub ids as they are.
+
+    Lists and mappings are gone through item by item, a mapping that is written as JSON (`model_config`) too.
+    """
     if isinstance(value, list | tuple):
         return [public_name(item) for item in value]
+    if isinstance(value, dict):
+        return {key: public_name(item) for key, item in value.items()}
+    if (fields := json_mapping(value)) is not None:
+        return value if (public := public_name(fields)) == fields else json.dumps(public)
     if not isinstance(value, str) or not (is_absolute(value) or os.path.exists(value)):
         return value
     return Path(os.path.abspath(os.path.expanduser(value))).name or value  # abspath: "." has a name too
+
+
+def json_mapping(text) -> dict | None:
+    """The mapping that a text is in JSON; None where it is none."""
+    try:
+        return json.loads(text) if isinstance(text, str) and text.startswith("{") else None
+    except ValueError:
+        return None
 
 
 def public_names(names: Sequence[str]) -> list[str]:
@@ -85,8 +101,8 @@ def public_command(argv: Sequence[str]) -> str:
     """
     script, *arguments = argv
     name = Path(script).name.removesuffix(".exe")
-    parts = [argument.partition("=") for argument in arguments]  # --data_dir=/a/b
-    public = ["".join(public_name(p) if is_absolute(p) else p for p in part) for part in parts]
+    parts = [(argument,) if argument.startswith("{") else argument.partition("=") for argument in arguments]  # --data_dir=/a/b
+    public = ["".join(public_name(p) if is_absolute(p) or p.startswith("{") else p for p in part) for part in parts]
     return shlex.join([*(["python", name] if name.endswith(".py") else name.split()), *public])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from huggingface_hub.errors import StrictDataclassError
 from transformers import CONFIG_MAPPING, AutoTokenizer, PreTrainedTokenizerBase
 
+from caan.data.encoders import check_encoder
 from caan.data.processors import build_image_processor
 from caan.data.text import train_tokenizer
 from caan.errors import naming, refuse_unknown
@@ -98,6 +99,8 @@ def warm_start(options: ModelOptions, fields: dict) -> CAANModel:
                 fields.get(f"{kind}_config"), pretrained[kind][0].config, f"{kind}_model", f"model_config.{kind}_config"
             )
             fields[f"{kind}_config"] = pretrained[kind][0].config
+        elif fields.get(f"{kind}_config"):
+            check_encoder(f"{kind}_config", fields[f"{kind}_config"])
     try:
         model = CAANModel(CAANConfig(**fields))
     except StrictDataclassError as error:

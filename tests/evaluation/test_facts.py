@@ -42,6 +42,13 @@ def test_no_path_of_the_machine_is_published(train_split, accelerator, tmp_path,
     assert str(tmp_path) not in text and str(shapes()) not in text and str(shapes().parent) not in text
 
 
+def test_no_path_in_model_config_is_published(train_split, accelerator):
+    options = ModelOptions(model_config='{"vision_config": {"_name_or_path": "/home/me/vit"}}')
+    data = DataOptions(dataset="folder", data_dir=str(shapes()))
+    facts = training_facts(train_split, options, data, TrainOptions(), TrainPushOptions(), accelerator, uses_text=True)
+    assert facts["options"]["model_config"] == '{"vision_config": {"_name_or_path": "vit"}}'
+
+
 def test_the_record_says_what_ran_and_on_which_classes(train_split, accelerator):
     facts = record_of(train_split, accelerator, mixed_precision="auto")
     assert facts["seen_classes"] == list(SEEN) and facts["seen_before"] == []
@@ -78,6 +85,18 @@ def test_public_names(tmp_path, monkeypatch):
     assert public_name(".") == public_name(str(tmp_path)) == tmp_path.name
     assert public_names(["/a/run", "pixels", "/b/run", "/c/run"]) == ["run", "pixels", "run (2)", "run (3)"]
     assert is_hub_id("org/caan") and not any(map(is_hub_id, ["models/mine", "sketchy", "a/b/c", "/a", "a/"]))
+
+
+def test_no_path_within_a_mapping_is_published():
+    fields = {"vision_config": {"_name_or_path": "/home/me/vit", "depths": [1, "/a/b"]}, "margin": 0.2}
+    public = {"vision_config": {"_name_or_path": "vit", "depths": [1, "b"]}, "margin": 0.2}
+    text = json.dumps(fields)
+    assert json.loads(public_name(text)) == public_name(fields) == public
+    assert [public_name(same) for same in ('{"margin":0.2}', "{", "{x}")] == ['{"margin":0.2}', "{", "{x}"]  # as it was written
+    for argv in (["train.py", "--model_config", text], ["train.py", f"--model_config={text}"]):
+        command = public_command(argv)
+        assert "/home/me" not in command and "/a/b" not in command and json.dumps(public) in command
+    assert public_command(["train.py", "--model_config.vision_config._name_or_path", "/a/vit"]).endswith("_name_or_path vit")
 
 
 def test_public_command():

@@ -157,6 +157,11 @@ def test_a_model_of_another_type_is_no_caan(encoders):
             {"vision_config": {"model_type": "dinov22"}},
             "vision_config: transformers knows no model_type 'dinov22', did you mean 'd",
         ),
+        (
+            {"vision_config": {"hiden_size": 16}},
+            r"vision_config \(vit\) has no field 'hiden_size', did you mean 'hidden_size'\?",
+        ),
+        ({"vision_config": {"hidden_size": -16}}, r"vision_config \(vit\): hidden_size must be at least 1, got -16\."),
         ({"text_config": {"model_type": "nope"}}, "text_config: transformers knows no model_type 'nope'"),
         ({"hidden_size": "wide"}, "model_config: .*'hidden_size'(.|\n)*expected int, got str"),
         ({"hidden_size": 7}, r"hidden_size \(7\) must be a multiple of num_attention_heads \(2\)"),
