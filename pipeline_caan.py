@@ -43,7 +43,8 @@ UNREADABLE_FORMATS = {"BUFR", "EPS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG
 # Pictures, whether or not what reads them is installed (pillow-heif, Pillow 11.3): an error then names the file and the cure.
 CAMERA_SUFFIXES = (".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif")
 SVG_SUFFIXES = (".svg", ".svgz")  # of sketches alone: among photos they are icons and logos
-SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
+SYSTEM_MARKS = (".", "@", "#", "$", "~", "__")  # .ipynb_checkpoints, @eaDir, #recycle, $RECYCLE.BIN, ~snapshot, __MACOSX
+SYSTEM_FOLDERS = {"lost+found", "system volume information", "recycler"}
 NAMES_SHOWN = 5  # of the files that are left out, in one warning
 # What of an image processor changes the features of photos.
 PHOTO_SETTINGS = ("size", "resample", "do_resize", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
@@ -65,7 +66,7 @@ def image_suffixes(svg: bool = False) -> tuple[str, ...]:
 def list_images(folder: str | os.PathLike, svg: bool = False) -> list[str]:
     """Paths of the pictures in `folder` and its subfolders, told by their suffix, sorted by folder and name.
 
-    Links to folders are followed, each folder once. Hidden files and folders and those of operating systems are left out; one
+    Links to folders are followed, each folder once. Hidden files and folders and those of systems are left out; one
     warning counts and names what else is, SVG files among it unless `svg` says that the folder holds sketches.
 
     Raises ValueError where the folder does not exist or holds no picture.
@@ -78,7 +79,10 @@ def list_images(folder: str | os.PathLike, svg: bool = False) -> list[str]:
     for files, problems in read_folders(root):
         for path in files:
             if path.suffix.lower() in suffixes:
-                found.append(path)
+                if path.stat().st_size:
+                    found.append(path)
+                else:
+                    ignored.append(f"{show_path(path, root)} (empty)")
             else:
                 ignored.append(show_path(path, root))
                 left_out[path.suffix.lower() or "no suffix"] += 1
@@ -120,11 +124,12 @@ def read_folder(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
         return [], [], [f"{show_path(folder, folder.parent)} ({error.strerror})"]
     for entry in entries:
         path = folder / entry.name
-        if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FOLDERS:
+        if entry.name.startswith("."):
             continue
         try:
             if entry.is_dir():
-                folders.append(path)
+                if not entry.name.startswith(SYSTEM_MARKS) and entry.name.casefold() not in SYSTEM_FOLDERS:
+                    folders.append(path)
             elif entry.is_file():
                 files.append(path)
             else:

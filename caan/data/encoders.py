@@ -12,7 +12,12 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig
 from caan.errors import refuse_unknown
 from configuration_caan import CAANConfig
 
-GENERAL = {"model_type", "torch_dtype", "attn_implementation", "auto_map"}  # of configs that were saved, and of how a model runs
+GENERAL = {
+    "model_type",
+    "torch_dtype",
+    "attn_implementation",
+    "auto_map",
+}  # of configs that were saved, and of how a model runs
 SIZES = ("_size", "_sizes", "_dim", "_heads", "_layers", "_channels", "_stages", "depths")  # of nothing, no encoder is made
 PLACES = ("_id", "_ids", "_idx", "_index", "_indices", "_layer")  # counted from the end where they are negative
 

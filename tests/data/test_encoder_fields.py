@@ -36,18 +36,30 @@ def test_what_is_right_is_taken(fields):
     [
         ("vision_config", {"hiden_size": 16}, "vision_config (vit) has no field 'hiden_size', did you mean 'hidden_size'?"),
         ("text_config", {"patch_size": 16}, "text_config (bert) has no field 'patch_size'"),
-        ("vision_config", {"model_type": "resnet", "dephts": [1]}, "vision_config (resnet) has no field 'dephts', did you mean"),
+        (
+            "vision_config",
+            {"model_type": "resnet", "dephts": [1]},
+            "vision_config (resnet) has no field 'dephts', did you mean",
+        ),
         ("vision_config", {"model_type": "vitt"}, "vision_config: transformers knows no model_type 'vitt', did you mean 'vi"),
         ("vision_config", {"hidden_size": -16}, "vision_config (vit): hidden_size must be at least 1, got -16."),
         ("vision_config", {"hidden_size": 0}, "vision_config (vit): hidden_size must be at least 1, got 0."),
         ("vision_config", {"num_hidden_layers": -1}, "vision_config (vit): num_hidden_layers must be at least 1, got -1."),
-        ("vision_config", {"hidden_dropout_prob": -0.1}, "vision_config (vit): hidden_dropout_prob must be at least 0, got -0.1."),
+        (
+            "vision_config",
+            {"hidden_dropout_prob": -0.1},
+            "vision_config (vit): hidden_dropout_prob must be at least 0, got -0.1.",
+        ),
         (
             "vision_config",
             {"model_type": "resnet", "depths": [1, -1]},
             "vision_config (resnet): depths must be at least 1, got [1, -1].",
         ),
-        ("text_config", {"max_position_embeddings": -1}, "text_config (bert): max_position_embeddings must be at least 0, got -1."),
+        (
+            "text_config",
+            {"max_position_embeddings": -1},
+            "text_config (bert): max_position_embeddings must be at least 0, got -1.",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_by_its_name(name, fields, said):

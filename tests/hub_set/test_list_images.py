@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 from tiny import caan_model, image_processor, photo
 
+import pipeline_caan
+from dataset_scripts.core import entries
 from pipeline_caan import embed_images, image_suffixes, list_images
 
 
@@ -61,10 +63,24 @@ def test_what_is_left_out_is_counted_and_named(tmp_path):
 
 
 def test_hidden_and_system_files_are_left_out_in_silence(tmp_path):
-    for name in (".hidden.png", "._a.png", ".thumbnails/a.png", "@eaDir/a.png", "__MACOSX/a.png", "a.png"):
+    folders = (".thumbnails", "@eaDir", "__MACOSX", "#recycle", "~snapshot", "@tmp", "RECYCLER", "__pycache__", "$RECYCLE.BIN")
+    for name in (".hidden.png", "._a.png", *(f"{folder}/a.png" for folder in folders), "a.png", "@b.png", "lost+found/a.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         photo().save(tmp_path / name)
-    assert listed(tmp_path) == ["a.png"]
+    assert listed(tmp_path) == ["@b.png", "a.png"]
+
+
+def test_galleries_and_the_builders_of_data_sets_read_the_same():
+    """The file that travels with the weights cannot import what the builders have."""
+    for name in ("SYSTEM_MARKS", "SYSTEM_FOLDERS", "UNREADABLE_FORMATS", "CAMERA_SUFFIXES", "SVG_SUFFIXES"):
+        assert getattr(pipeline_caan, name) == getattr(entries, name), name
+
+
+def test_an_empty_file_is_no_picture(tmp_path):
+    photo().save(tmp_path / "a.png")
+    (tmp_path / "empty.png").touch()
+    with pytest.warns(UserWarning, match=r"1 entries that are no readable pictures are ignored: empty.png \(empty\)$"):
+        assert list_images(tmp_path) == [str(tmp_path / "a.png")]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")
