@@ -7,6 +7,7 @@ the last line of ours holds a hash of the rest, which no longer fits then.
 import hashlib
 import shlex
 from collections.abc import Sequence
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from transformers import AutoConfig
 from caan.data.provenance import is_hub_id
 from caan.evaluation.facts import FACTS_FILE, read_facts
 from caan.evaluation.record import Evaluation, write_whole
-from caan.evaluation.summary import means, metric_heading, metric_table, protocol, reranking_note, sizes
+from caan.evaluation.summary import means, metric_heading, metric_table, partial_note, protocol, reranking_note, sizes
 from caan.hub.results import PICTURE_FILE, adopt_results, model_index, read_results, write_entries
+from caan.options import EvalOptions
 from configuration_caan import CAANConfig
 
 TAGS = ["sketch-based-image-retrieval", "zero-shot", "sketch", "image-retrieval", "caan", "custom_code"]
+OF_THE_MACHINE = {"device", "num_workers"}  # settings of an evaluation that another reader has others of
 UNKNOWN = "unknown"  # as the Hub writes a licence that nobody has stated
 MARK = "<!-- Written by the caan package, which leaves the card alone once it was edited. sha256: "
 
@@ -117,10 +120,6 @@ def card_data(facts: dict | None, results: Evaluation | None, license_id: str) -
 def describe_results(record: Evaluation) -> dict:
     """What the template says of an evaluation: the table of all retrievers, definitions, circumstances, how to repeat it."""
     own = str(record.model)
-    others = [name for name in record.results if name != own]
-    asked = {"dataset": record.dataset, "dataset_config": record.dataset_config, "data_dir": record.settings.get("data_dir")}
-    given = [part for key, value in asked.items() if value for part in (f"--{key}", value)]
-    flags = ["--generalized"] if record.generalized else []
     return {
         "dataset": record.dataset,
         "protocol": protocol(record),
@@ -129,13 +128,30 @@ def describe_results(record: Evaluation) -> dict:
         "definitions": {metric_heading(name): text.partition(": ")[2] or text for name, text in record.definitions.items()},
         "sizes": sizes(record),
         "means": means(record),
+        "partial": partial_note(record),
         "rerank": reranking_note(record),
         "notes": record.notes,
         "command": record.command,
-        "again": shlex.join([*others, *given, *flags]),
+        "again": shlex.join([*(name for name in record.results if name != own), *measured_with(record)]),
         "date": record.date,
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }
+
+
+def measured_with(record: Evaluation) -> list[str]:
+    """The options that measure again, as a command line: the data set, and all that the run was told besides the defaults."""
+    defaults = {item.name: getattr(EvalOptions(), item.name) for item in fields(EvalOptions)}
+    told = {name: value for name, value in record.settings.items() if name not in OF_THE_MACHINE}
+    told |= {name: getattr(record, name) for name in ("dataset", "dataset_config", "split", "generalized", "average", "ties")}
+    told |= {"rerank": record.rerank.neighbours if record.rerank else 0}
+    arguments = []
+    for name, default in defaults.items():
+        value = told.get(name)
+        if value is None or value == default and name != "dataset":
+            continue
+        values = value if isinstance(value, list) else [] if value is True else [value]
+        arguments += [f"--{name}", *map(str, values)]
+    return arguments
 
 
 def require_recipe(folder: Path, facts: dict) -> dict[str, object]:
