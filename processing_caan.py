@@ -411,8 +411,8 @@ def white_value(pixels: np.ndarray, bits: int | None = None) -> float:
     2. Else the type's largest value: 1 for booleans, 65535 for uint16, 32767 for int16. Types of more bits, and floats, do not
        tell: white is then 1 for floats up to 2 (resizing overshoots), 255 up to 255 (floats: 510), 65535 or 2^32 - 1.
     3. But scanners and cameras put 10 or 12 bits into 16. Values of more than 8 bits have that many where their largest is
-       exactly the white of these, 1023 or 4095, or the white of 8 bits moved up to them (255 * 4 with all values multiples of 4,
-       or 255 * 16 and of 16). Any other picture is as dark as its type says.
+       exactly the white of these, 1023 or 4095, or the white of 8 bits moved up to them (255 * 4 with all values multiples of
+       4, or 255 * 16 and of 16). Any other picture is as dark as its type says.
     """
     kind, size = pixels.dtype.kind, pixels.dtype.itemsize
     if kind == "b":

@@ -16,9 +16,9 @@ from transformers import AutoConfig
 
 from caan.data.provenance import is_hub_id
 from caan.evaluation.facts import FACTS_FILE, read_facts
-from caan.evaluation.record import Evaluation, write_whole
+from caan.evaluation.record import PICTURE_FILE, Evaluation, write_whole
 from caan.evaluation.summary import means, metric_heading, metric_table, partial_note, protocol, reranking_note, sizes
-from caan.hub.results import PICTURE_FILE, adopt_results, model_index, read_results, write_entries
+from caan.hub.results import adopt_results, model_index, read_results, write_entries
 from caan.options import EvalOptions
 from configuration_caan import CAANConfig
 
