@@ -26,7 +26,8 @@ from dataset_scripts import BUILDERS
 from dataset_scripts.core.cli import ending_in_one_line, parse
 from dataset_scripts.core.options import PictureOptions
 from dataset_scripts.core.texts import say
-from dataset_scripts.parquet.card import write_card
+from dataset_scripts.parquet.card import pretty_name, write_card
+from dataset_scripts.parquet.ownership import require_own
 from dataset_scripts.parquet.shards import ShardReport, remove_stale_shards, write_split
 from dataset_scripts.parquet.upload import refuse_public, upload
 
@@ -61,8 +62,10 @@ def publish(builder_class, arguments: PublishArguments, output_dir: str) -> dict
         Config -> split -> what was written.
 
     Raises:
-        FileNotFoundError, ValueError: as the builder does; finished shards stay.
+        FileNotFoundError, ValueError: as the builder does; finished shards stay. `output_dir` holds files of others.
     """
+    configs = builder_class.BUILDER_CONFIGS
+    require_own(output_dir, pretty_name(configs[0]), [config.name for config in configs])
     names = arguments.dataset_config or [config.name for config in builder_class.BUILDER_CONFIGS if config.published]
     options = {"data_dir": arguments.data_dir, **arguments.given()}
     builders = {name: builder_class(config_name=name, **options) for name in names}
