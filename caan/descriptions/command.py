@@ -76,7 +76,7 @@ class DescribeOptions(Options):
     api_key_env: str | None = option(None, "Environment variable that holds the service's key.")
     timeout: float = option(60.0, "Seconds to wait for a service's answer.", Range(0, above=True))
     retries: int = option(5, "Repeats of a request after a 429, 5xx, time-out or broken answer.", NOT_NEGATIVE)
-    seed: int = option(0, "Seed of the run.")
+    seed: int = option(0, "Seed of the run.", NOT_NEGATIVE)
     tries: int = option(3, "Answers to ask for before a class and prompt is given up.", COUNT)
     batch_size: int = option(8, "Questions asked together (requests side by side, for a service).", COUNT)
     temperature: float | None = option(None, "Sampling temperature, 0 is greedy; none = the set's.", NOT_NEGATIVE)
