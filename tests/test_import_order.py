@@ -2,8 +2,8 @@
 
 Hub set -> caan.data -> caan.figures -> caan.evaluation -> caan.hub -> caan.training -> caan.cli. caan.export and caan.search
 stand on data, figures and evaluation, and only caan.cli on them; caan.descriptions stands on no room. A module that is a
-command of caan.cli counts as a part of it. dataset_scripts stands on none of them but processing_caan, which reads the pictures
-that Pillow alone does not: a builder must not take for broken what a model can read. What a function imports when it is called counts as well.
+command of caan.cli counts as a part of it. What a function imports when it is called counts as well. dataset_scripts stands on
+none of them but processing_caan, which reads pictures that Pillow does not: no builder takes for broken what a model reads.
 
 python -m pytest tests/test_import_order.py
 """

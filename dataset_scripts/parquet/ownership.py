@@ -33,8 +33,8 @@ def require_own(folder: str, pretty_name: str, configs: Iterable[str]) -> None:
             foreign = None if name == "README.md" and is_card(path, pretty_name) else name
         if foreign:
             raise ValueError(
-                f"{folder} holds {foreign}, which is not of an earlier publication of {pretty_name}. Give another --output_dir, "
-                "or move it away."
+                f"{folder} holds {foreign}, which is not of an earlier publication of {pretty_name}. "
+                "Give another --output_dir, or move it away."
             )
 
 
