@@ -43,7 +43,8 @@ UNREADABLE_FORMATS = {"BUFR", "EPS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG
 # Pictures, whether or not what reads them is installed (pillow-heif, Pillow 11.3): an error then names the file and the cure.
 CAMERA_SUFFIXES = (".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif")
 SVG_SUFFIXES = (".svg", ".svgz")  # of sketches alone: among photos they are icons and logos
-SYSTEM_MARKS = (".", "@", "#", "$", "~", "__")  # .ipynb_checkpoints, @eaDir, #recycle, $RECYCLE.BIN, ~snapshot, __MACOSX
+# Folders of programs and file systems, as the builders have them: .thumbnails, @eaDir, #recycle, ~snapshot, __MACOSX.
+SYSTEM_MARKS = (".", "@", "#", "$", "~", "__")
 SYSTEM_FOLDERS = {"lost+found", "system volume information", "recycler"}
 NAMES_SHOWN = 5  # of the files that are left out, in one warning
 # What of an image processor changes the features of photos.
@@ -66,7 +67,7 @@ def image_suffixes(svg: bool = False) -> tuple[str, ...]:
 def list_images(folder: str | os.PathLike, svg: bool = False) -> list[str]:
     """Paths of the pictures in `folder` and its subfolders, told by their suffix, sorted by folder and name.
 
-    Links to folders are followed, each folder once. Hidden files and folders and those of systems are left out; one
+    Links to folders are followed, each folder once. Hidden files and folders and those of operating systems are left out; one
     warning counts and names what else is, SVG files among it unless `svg` says that the folder holds sketches.
 
     Raises ValueError where the folder does not exist or holds no picture.
@@ -124,12 +125,12 @@ def read_folder(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
         return [], [], [f"{show_path(folder, folder.parent)} ({error.strerror})"]
     for entry in entries:
         path = folder / entry.name
-        if entry.name.startswith("."):
-            continue
         try:
             if entry.is_dir():
                 if not entry.name.startswith(SYSTEM_MARKS) and entry.name.casefold() not in SYSTEM_FOLDERS:
                     folders.append(path)
+            elif entry.name.startswith("."):
+                continue
             elif entry.is_file():
                 files.append(path)
             else:

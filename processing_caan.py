@@ -410,9 +410,8 @@ def white_value(pixels: np.ndarray, bits: int | None = None) -> float:
        values were spread over the whole type, as the PNG standard asks for.
     2. Else the type's largest value: 1 for booleans, 65535 for uint16, 32767 for int16. Types of more bits, and floats, do not
        tell: white is then 1 for floats up to 2 (resizing overshoots), 255 up to 255 (floats: 510), 65535 or 2^32 - 1.
-    3. But scanners and cameras put 10 or 12 bits into 16. Values of more than 8 bits have that many where their largest is
-       exactly the white of these, 1023 or 4095, or the white of 8 bits moved up to them (255 * 4 with all values multiples of
-       4, or 255 * 16 and of 16). Any other picture is as dark as its type says.
+    3. But scanners and cameras put 10 or 12 bits into 16: values whose largest is within 5 % of white in 10 or 12 bits (972 to
+       1023, 3891 to 4095) have that many. Other pictures stay as dark as their type says.
     """
     kind, size = pixels.dtype.kind, pixels.dtype.itemsize
     if kind == "b":
@@ -424,9 +423,10 @@ def white_value(pixels: np.ndarray, bits: int | None = None) -> float:
         return 1
     if size == 1 or (kind == "f" or size > 2) and peak <= (510 if kind == "f" else 255):
         return 127 if kind == "i" and size == 1 else 255
-    for white, step in ((1023, 4), (4095, 16)) if bits is None else ():
-        if peak == white or peak == 255 * step and not (pixels % step).any():
-            return white
+    if bits is None:
+        for depth in (10, 12):
+            if 0.95 * (2**depth - 1) <= peak < 2**depth:
+                return 2**depth - 1
     if kind == "i" and size == 2:
         return 32767
     return next((white for white in (2**16 - 1, 2**32 - 1) if peak <= white), peak)

@@ -18,7 +18,7 @@ from caan.evaluation.reranking import Reranking
 from caan.evaluation.seen import Seen, compare_classes
 
 FORMAT = 2  # of results.json; 1 is what was written before there was a number
-RESULTS_FILE, PICTURE_FILE = "results.json", "retrieval.png"  # in a model's folder the picture is of the results beside it
+RESULTS_FILE = "results.json"
 
 
 @dataclass(kw_only=True)

@@ -12,12 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from transformers.utils import CONFIG_NAME
 
 from caan.data.benchmark import make_benchmark
 from caan.data.pictures import load_splits
 from caan.data.provenance import numbered, public_names
 from caan.evaluation.evaluate import embed_benchmark, measure, retrieval_picture
-from caan.evaluation.record import PICTURE_FILE, RESULTS_FILE, Evaluation, write_whole
+from caan.evaluation.record import RESULTS_FILE, Evaluation, write_whole
 from caan.evaluation.report import RetrievalReport
 from caan.evaluation.reranking import Reranking
 from caan.evaluation.retrievers import PIXELS, load_retriever, retriever_config
@@ -35,7 +36,6 @@ class EvaluationRun:
         names: name in the record -> folder, Hub id or "pixels", in the order of the options.
         output, device, benchmark: where files go, what computes, what is searched.
         record: the numbers so far; `results.json` and `table.md` are written from it after each model.
-        own: the name of the model in whose folder they go; None = in no model's.
         files, pictures: name -> what the picture's file will be called, without its suffix; name -> a picture that is there.
 
     Raises ValueError or OSError on input that cannot be used, before the first picture is encoded.
@@ -43,10 +43,9 @@ class EvaluationRun:
 
     def __init__(self, options: EvalOptions, command: Sequence[str]):
         self.options, self.output = options, Path(options.output_dir)
+        require_writable(self.output)
         self.device = find_device(options.device)
         self.names = dict(zip(public_names(options.model), options.model))
-        self.own = own_model(self.output, self.names, options)
-        require_writable(self.output)
         for name in options.model:
             if name != PIXELS:
                 retriever_config(name)
@@ -83,35 +82,9 @@ class EvaluationRun:
         if options.picture_rows:
             self.pictures[name] = self.output / f"{self.files[name]}.png"
             retrieval_picture(features, benchmark, report, options.picture_rows).save(self.pictures[name])
-        self.write()
-        return report
-
-    def write(self) -> None:
-        """Writes the record so far. In a model's folder it is that model's, and its older one stays until it is measured."""
-        if self.own is None:
-            self.record.write(self.output / RESULTS_FILE)
-        elif self.own in self.record.results:
-            (self.output / PICTURE_FILE).unlink(missing_ok=True)  # of other numbers
-            self.record.of(self.own).write(self.output / RESULTS_FILE)
+        self.record.write(self.output / RESULTS_FILE)
         write_whole(self.output / TABLE_FILE, results_markdown(self.record))
-
-
-def own_model(output: Path, names: dict[str, str], options: EvalOptions) -> str | None:
-    """The name of the evaluated model whose folder the results go to; None where no model lies there.
-
-    Raises:
-        ValueError: the folder's results.json would no longer be the zero-shot numbers of the model that lies there.
-    """
-    if not (output / "config.json").is_file():
-        return None
-    own = next((name for name, source in names.items() if Path(source).is_dir() and output.samefile(source)), None)
-    if own is None:
-        reason = "holds a model that is not evaluated here, whose results.json would be lost"
-    elif options.split != "test" or options.rerank:
-        reason = "holds the model, whose card shows the numbers beside it: its own ranking of the unseen classes, split test"
-    else:
-        return own
-    raise ValueError(f"output_dir {output} {reason}. Give another --output_dir.")
+        return report
 
 
 def find_device(name: str | None) -> torch.device:
@@ -134,8 +107,13 @@ def require_writable(folder: Path) -> None:
     """Makes the folder that the results go to and writes to it, before hours are spent on what could not be kept.
 
     Raises:
-        OSError: naming the folder.
+        ValueError: it holds a model, whose own results.json would be replaced. OSError: naming the folder.
     """
+    if (folder / CONFIG_NAME).exists():
+        raise ValueError(
+            f"{folder} holds a model, and its own results would be replaced. Give another --output_dir; --update_card puts the "
+            "numbers of a model that is evaluated into its folder."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

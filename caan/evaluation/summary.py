@@ -29,8 +29,8 @@ def metric_table(record: Evaluation, names: Mapping[str, str] | None = None, fir
 def protocol(record: Evaluation) -> str:
     """Data set, split and gallery in words: "sketchy 104_21, split test, gallery: photos of the same classes"."""
     data = f"{Path(record.dataset).name} {record.dataset_config or ''}".strip()
-    partial = ", partial data" if partial_note(record) else ""
-    return f"{data}, split {record.split}, gallery: photos of {gallery_classes(record)}{partial}"
+    partial = " of a folder that need not be whole (--allow_partial)" if record.settings.get("allow_partial") else ""
+    return f"{data}{partial}, split {record.split}, gallery: photos of {gallery_classes(record)}"
 
 
 def gallery_classes(record: Evaluation) -> str:
@@ -53,15 +53,6 @@ def means(record: Evaluation) -> str:
     return f"Numbers are the {AVERAGES[record.average]}; {TIES[record.ties]}."
 
 
-def partial_note(record: Evaluation) -> str | None:
-    """What a reader must know of data that may lack something; None where they were required to be complete."""
-    if not record.settings.get("allow_partial"):
-        return None
-    return (
-        "The run was told to go on with an incomplete archive (allow_partial): its numbers are of the pictures that were there."
-    )
-
-
 def reranking_note(record: Evaluation) -> str | None:
     """What a reader must know of re-ranked numbers; None where they are not."""
     row = next(iter(record.results.values()))
@@ -70,12 +61,11 @@ def reranking_note(record: Evaluation) -> str | None:
 
 def results_markdown(record: Evaluation) -> str:
     """The text of `table.md`: what was measured, the table, definitions and notes; whoever copies the table has them beside."""
-    rerank, partial = reranking_note(record), partial_note(record)
+    rerank = reranking_note(record)
     evaluated = [f"- {name}: {record.seen(name)}" for name in record.results]
     definitions = [f"- {metric_heading(name)}: {text.partition(': ')[2] or text}" for name, text in record.definitions.items()]
     parts = [
         f"{protocol(record)}. {sizes(record)} {means(record)}",
-        partial and f"**Partial data.** {partial}",
         rerank and f"**Re-ranked.** {rerank}",
         metric_table(record),
         "\n".join([*definitions, "- R is the number of relevant photos of a query; a hit is one of them."]),

@@ -16,14 +16,15 @@ from transformers import AutoConfig
 
 from caan.data.provenance import is_hub_id
 from caan.evaluation.facts import FACTS_FILE, read_facts
-from caan.evaluation.record import PICTURE_FILE, Evaluation, write_whole
-from caan.evaluation.summary import means, metric_heading, metric_table, partial_note, protocol, reranking_note, sizes
-from caan.hub.results import adopt_results, model_index, read_results, write_entries
+from caan.evaluation.record import Evaluation, write_whole
+from caan.evaluation.summary import means, metric_heading, metric_table, protocol, reranking_note, sizes
+from caan.hub.results import PICTURE_FILE, adopt_results, model_index, read_results, write_entries
 from caan.options import EvalOptions
 from configuration_caan import CAANConfig
 
 TAGS = ["sketch-based-image-retrieval", "zero-shot", "sketch", "image-retrieval", "caan", "custom_code"]
-OF_THE_MACHINE = {"device", "num_workers"}  # settings of an evaluation that another reader has others of
+# Options of `caan eval` that stand elsewhere in the command, or change no number of a card.
+NO_NUMBERS = {"model", "output_dir", "update_card", "rerank", "device", "batch_size", "num_workers", "picture_rows", "verify"}
 UNKNOWN = "unknown"  # as the Hub writes a licence that nobody has stated
 MARK = "<!-- Written by the caan package, which leaves the card alone once it was edited. sha256: "
 
@@ -120,6 +121,7 @@ def card_data(facts: dict | None, results: Evaluation | None, license_id: str) -
 def describe_results(record: Evaluation) -> dict:
     """What the template says of an evaluation: the table of all retrievers, definitions, circumstances, how to repeat it."""
     own = str(record.model)
+    others = [name for name in record.results if name != own]
     return {
         "dataset": record.dataset,
         "protocol": protocol(record),
@@ -128,30 +130,26 @@ def describe_results(record: Evaluation) -> dict:
         "definitions": {metric_heading(name): text.partition(": ")[2] or text for name, text in record.definitions.items()},
         "sizes": sizes(record),
         "means": means(record),
-        "partial": partial_note(record),
         "rerank": reranking_note(record),
         "notes": record.notes,
         "command": record.command,
-        "again": shlex.join([*(name for name in record.results if name != own), *measured_with(record)]),
+        "again": shlex.join([*others, *settings_as_options(record)]),
         "date": record.date,
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }
 
 
-def measured_with(record: Evaluation) -> list[str]:
-    """The options that measure again, as a command line: the data set, and all that the run was told besides the defaults."""
-    defaults = {item.name: getattr(EvalOptions(), item.name) for item in fields(EvalOptions)}
-    told = {name: value for name, value in record.settings.items() if name not in OF_THE_MACHINE}
-    told |= {name: getattr(record, name) for name in ("dataset", "dataset_config", "split", "generalized", "average", "ties")}
-    told |= {"rerank": record.rerank.neighbours if record.rerank else 0}
-    arguments = []
-    for name, default in defaults.items():
-        value = told.get(name)
-        if value is None or value == default and name != "dataset":
+def settings_as_options(record: Evaluation) -> list[str]:
+    """The options that measure the same again: the data set, and every setting that numbers depend on and is no default."""
+    words, defaults = [], EvalOptions()
+    for field in fields(defaults):
+        value = getattr(record, field.name) if hasattr(record, field.name) else record.settings.get(field.name)
+        named = field.name in ("dataset", "dataset_config") and value
+        if field.name in NO_NUMBERS or value is None or not named and value == getattr(defaults, field.name):
             continue
-        values = value if isinstance(value, list) else [] if value is True else [value]
-        arguments += [f"--{name}", *map(str, values)]
-    return arguments
+        values = [] if value is True else value if isinstance(value, list) else [value]
+        words += [f"--{field.name}", *map(str, values)]
+    return words
 
 
 def require_recipe(folder: Path, facts: dict) -> dict[str, object]:

@@ -17,11 +17,11 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
 
 from caan.data.provenance import is_hub_id
-from caan.evaluation.record import PICTURE_FILE, RESULTS_FILE, Evaluation
+from caan.evaluation.record import RESULTS_FILE, Evaluation
 from caan.evaluation.summary import metric_heading, protocol
 from caan.evaluation.weights import weights_fingerprint
 
-ENTRIES_FOLDER = ".eval_results"
+PICTURE_FILE, ENTRIES_FOLDER = "retrieval.png", ".eval_results"
 TASK = "sketch-based image retrieval"
 
 logger = logging.getLogger(__name__)

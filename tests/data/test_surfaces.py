@@ -84,7 +84,7 @@ def test_the_box_is_upright_of_the_drawing_s_shape_and_within_the_page(name):
         assert 0.2 * SIZE[0] < right - left < 0.86 * SIZE[0]
 
 
-@pytest.mark.parametrize("name", TURNED)
+@pytest.mark.parametrize("name", sorted(TURNED))
 def test_pages_are_turned_by_at_most_some_twenty_degrees(name):
     degrees = []
     for seed in range(30):

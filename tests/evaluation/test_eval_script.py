@@ -8,7 +8,6 @@ import signal
 import pytest
 import torch
 import transformers
-from folders import contents
 from PIL import Image
 from running import finished, run_script, run_to_error, shapes
 from tiny import caan_model, vision_config
@@ -23,7 +22,6 @@ from caan.evaluation.record import Evaluation
 from caan.evaluation.reranking import rerank
 from caan.evaluation.retrievers import load_retriever
 from caan.evaluation.weights import weights_fingerprint
-from caan.hub.results import read_results
 from caan.options import DataOptions
 
 
@@ -188,45 +186,6 @@ def test_bad_input_is_told_in_one_message(tmp_path, models, options, message):
     assert not (tmp_path / "out" / "results.json").exists()
 
 
-@pytest.fixture
-def measured_model(tmp_path):
-    """A trained CAAN's folder with results, a picture and a card."""
-    folder = tmp_path / "mine"
-    shutil.copytree(finished()[0], folder, ignore=shutil.ignore_patterns("checkpoints"))
-    run_script("eval.py", arguments(tmp_path / "before", folder, update_card=True, picture_rows=1))
-    return folder
-
-
-@pytest.mark.parametrize(
-    "other, options, message",
-    [
-        (True, {}, "holds a model that is not evaluated here, whose results.json would be lost. Give another --output_dir."),
-        (False, {"split": "validation"}, "holds the model, whose card shows the numbers beside it"),
-        (False, {"rerank": 3}, "holds the model, whose card shows the numbers beside it"),
-    ],
-)
-def test_results_that_are_not_a_models_do_not_replace_its_own(measured_model, other, options, message):
-    before = contents(measured_model)
-    models = ["pixels"] if other else [measured_model, "pixels"]
-    error = run_to_error("eval.py", arguments(measured_model, *models, **options))
-    assert f"eval.py: error: output_dir {measured_model} {message}" in error
-    assert contents(measured_model) == before
-
-
-def test_a_models_own_folder_keeps_its_results(measured_model, monkeypatch):
-    kept = []
-
-    def measured(*args, **options):
-        kept.append(read_results(measured_model).results["mine"]["num_queries"])  # the older ones, until the new ones are there
-        return embed_benchmark(*args, **options)
-
-    monkeypatch.setattr(running_evaluation, "embed_benchmark", measured)
-    run_script("eval.py", arguments(measured_model, "pixels", measured_model, picture_rows=0, top_k=[3]))
-    record = read_results(measured_model)
-    assert kept == [20, 20] and record.model == "mine" and list(record.results) == ["pixels", "mine"]
-    assert "prec_3" in record.results["mine"] and not (measured_model / "retrieval.png").exists()
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there_is_told_in_one_line(tmp_path):
     error = run_to_error("eval.py", arguments(tmp_path, "pixels", device="cuda"))
@@ -289,3 +248,11 @@ def test_a_caan_that_lacks_weights_is_not_measured_with_random_ones(tmp_path):
     model.save_pretrained(tmp_path / "model", state_dict=state)
     with pytest.raises(ValueError, match=r"cannot be loaded: \d of its weights are missing: image_encoder.projection"):
         load_retriever(str(tmp_path / "model"))
+
+
+def test_a_models_own_folder_is_no_output(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "results.json").write_text("own")
+    error = run_to_error("eval.py", arguments(tmp_path, "pixels"))
+    assert f"{tmp_path} holds a model, and its own results would be replaced. Give another --output_dir" in error
+    assert (tmp_path / "results.json").read_text() == "own"

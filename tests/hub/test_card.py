@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 
 import pytest
 from fake_hub_metadata import metadata_errors
@@ -14,8 +13,6 @@ from caan.evaluation.reranking import Reranking
 from caan.evaluation.summary import metric_heading
 from caan.evaluation.weights import weights_fingerprint
 from caan.hub.card import carded_folders, update_card, write_card
-from caan.options import EvalOptions
-from caan.parsing import parse_options
 from modeling_caan import CAANModel
 
 
@@ -272,38 +269,6 @@ def test_both_numbers_of_a_whitened_model_are_named(tmp_path):
     )
     assert "Whitened after that, they reach 0.7654 there." in text
     assert "Whitened" not in card_of(make_folder(tmp_path / "n")).text
-
-
-def again(folder) -> list[str]:
-    """What the card's command gives to eval.py."""
-    return shlex.split(re.search(r"^python eval\.py (.*)$", card_of(folder).text, re.MULTILINE)[1])
-
-
-def test_the_command_repeats_the_settings_that_are_no_defaults(folder, tmp_path):
-    told = {"allow_partial": True, "skip_corrupt": True, "duplicates": True, "validation_photos": 0.0, "top_k": [5, 10]}
-    same = {"data_dir": "My Sketchy", "device": "cuda", "num_workers": 9, "batch_size": 64, "image_size": None, "verify": False}
-    record = evaluate_folder(folder, tmp_path / "eval", average="macro", ties="pessimistic", settings={**told, **same})
-    (options,) = parse_options(EvalOptions, argv=again(folder))
-    assert {name: getattr(options, name) for name in told} == told
-    assert (options.data_dir, options.average, options.ties) == ("My Sketchy", "macro", "pessimistic")
-    assert (options.dataset, options.dataset_config, options.model) == ("sketchy", "104_21", [folder.name, "pixels"])
-    assert not {"--device", "--num_workers", "--batch_size", "--image_size", "--verify", "--split"} & {*again(folder)}
-    assert "--generalized" not in again(folder) and record.settings["device"] == "cuda"
-
-
-def test_the_command_of_defaults_names_the_data_alone(folder, tmp_path):
-    evaluate_folder(folder, tmp_path / "eval", settings={"top_k": [100, 200]}, generalized=True)
-    expected = ["--model", folder.name, "pixels", "--dataset", "sketchy", "--dataset_config", "104_21", "--generalized"]
-    assert again(folder) == expected
-
-
-def test_partial_data_are_said_to_be(folder, tmp_path):
-    evaluate_folder(folder, tmp_path / "eval", settings={"allow_partial": False})
-    assert "artial data" not in card_of(folder).text
-    evaluate_folder(folder, tmp_path / "eval", settings={"allow_partial": True})
-    card = card_of(folder)
-    assert "\n**Partial data.** The run was told to go on with an incomplete archive" in card.text
-    assert all(entry.dataset_name.endswith("of the same classes, partial data") for entry in card.data.eval_results)
 
 
 def test_re_ranked_numbers_are_said_to_be(folder, tmp_path):

@@ -124,6 +124,8 @@ def test_a_file_that_is_no_record_is_left_aside_and_named(folder, caplog, conten
 
 
 def test_the_command_of_the_card_can_be_pasted(folder):
-    record = make_record(folder, generalized=True, settings={"data_dir": "my data"})
-    expected = "pixels --dataset sketchy --dataset_config 104_21 --data_dir 'my data' --generalized"
-    assert describe_results(record)["again"] == expected
+    settings = {"data_dir": "my data", "allow_partial": True, "skip_corrupt": False, "top_k": [5, 10], "batch_size": 3}
+    record = make_record(folder, generalized=True, settings=settings)
+    expected = "--dataset sketchy --dataset_config 104_21 --data_dir 'my data' --allow_partial --generalized --top_k 5 10"
+    assert "a folder that need not be whole" in describe_results(record)["protocol"]
+    assert describe_results(record)["again"] == f"pixels {expected}"

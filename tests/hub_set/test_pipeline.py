@@ -13,6 +13,8 @@ from tiny import HIDDEN_SIZE, caan_model, complaints, image_processor, photo, pi
 from transformers import pipeline
 
 import caan
+import pipeline_caan
+from dataset_scripts.core import entries
 from modeling_caan import TEXT_MODULES
 from pipeline_caan import list_images
 
@@ -268,3 +270,15 @@ def test_compiled_towers_give_the_same_in_one_graph_for_any_batch(model, work):
     found = pipe(SKETCHES, gallery=work / "photos")
     for results, wanted in zip(found, expected):
         assert_results(results, [(result["image"], result["score"]) for result in wanted])
+
+
+def test_system_folders_are_those_of_the_builders():
+    assert pipeline_caan.SYSTEM_MARKS == entries.SYSTEM_MARKS and pipeline_caan.SYSTEM_FOLDERS == entries.SYSTEM_FOLDERS
+
+
+@pytest.mark.parametrize("name", ["#recycle", "~snapshot", "@tmp", "RECYCLER", "__pycache__", ".thumbnails", "$RECYCLE.BIN"])
+def test_a_gallery_leaves_system_folders_out(tmp_path, name):
+    for folder in (tmp_path, tmp_path / name, tmp_path / "holiday"):
+        folder.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(folder / "a.png")
+    assert [str(path) for path in list_images(tmp_path)] == [str(tmp_path / "a.png"), str(tmp_path / "holiday" / "a.png")]
