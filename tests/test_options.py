@@ -4,11 +4,14 @@ import json
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
 from running import ROOT
 
+from benchmarks.accuracy.figures import FigureOptions
+from caan.descriptions.command import DescribeOptions
+from caan.export.command import ExportOptions
 from caan.options import DataOptions, EvalOptions, ModelOptions, TrainOptions, TrainPushOptions
 from caan.parsing import parse_options
 
@@ -202,9 +205,10 @@ def kind_of(item):
 
 def test_every_number_has_a_range():
     """A count, a rate or a share without bounds would be the next that trains uphill."""
-    for cls in (*CLASSES, EvalOptions, TrainPushOptions):
+    for cls in (*CLASSES, EvalOptions, TrainPushOptions, DescribeOptions, ExportOptions, FigureOptions):
+        kinds = get_type_hints(cls)
         for item in fields(cls):
-            if kind_of(item) in (int, float, list[int]):
+            if {kinds[item.name], *get_args(kinds[item.name])} & {int, float}:
                 assert "range" in item.metadata, f"{cls.__name__}.{item.name}"
 
 

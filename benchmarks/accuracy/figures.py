@@ -27,7 +27,7 @@ from caan.figures.examples import Pair, choose_classes, choose_pairs, draw_rows,
 from caan.figures.page import DPI
 from caan.figures.projection import draw_projection, need_scikit_learn, tsne
 from caan.figures.words import Sentence, read_sentences
-from caan.options import SourceOptions, option
+from caan.options import COUNT, NOT_NEGATIVE, Range, SourceOptions, option
 from caan.parsing import OptionParser
 from dataset_scripts import read_descriptions
 from processing_caan import CAANProcessor
@@ -72,28 +72,26 @@ class FigureOptions(SourceOptions):
     descriptions: str | None = option(None, "JSON lines of `caan describe`, in place of the data's own descriptions")
     figures: list[str] = field(default_factory=lambda: list(FIGURES), metadata={"help": "which of them"})
     output_dir: str = option("outputs/figures", "folder for the pictures")
-    seed: int = option(0, "of the classes, of the pictures, and of t-SNE")
-    rows: int = option(8, "queries in the retrieval grid, evenly spaced from the best to the worst")
-    top_k: int = option(10, "photos of each query in the retrieval grid")
+    seed: int = option(0, "of the classes, of the pictures, and of t-SNE", NOT_NEGATIVE)
+    rows: int = option(8, "queries in the retrieval grid, evenly spaced from the best to the worst", COUNT)
+    top_k: int = option(10, "photos of each query in the retrieval grid", COUNT)
     classes: list[str] = field(
         default_factory=list, metadata={"help": "classes in attention maps and correspondences; none = drawn by the seed"}
     )
-    num_classes: int = option(4, "how many classes are drawn for them")
-    words: int = option(3, "words of each class: the content words that are attended most")
-    sentence: int = option(1, "which sentence of the descriptions is read, from 1")
-    links: int = option(10, "most correspondences of a pair, the strongest")
-    tsne_classes: int = option(10, "classes in the t-SNE, drawn by the seed; 0 = all")
-    tsne_pictures: int = option(60, "most sketches, and photos, of a class in the t-SNE; 0 = all")
-    perplexity: float = option(30.0, "t-SNE's: about how many neighbours count")
-    batch_size: int = option(64, "pictures encoded at once")
-    num_workers: int = option(2, "processes that read pictures")
+    num_classes: int = option(4, "how many classes are drawn for them", COUNT)
+    words: int = option(3, "words of each class: the content words that are attended most", COUNT)
+    sentence: int = option(1, "which sentence of the descriptions is read, from 1", COUNT)
+    links: int = option(10, "most correspondences of a pair, the strongest", COUNT)
+    tsne_classes: int = option(10, "classes in the t-SNE, drawn by the seed; 0 = all", NOT_NEGATIVE)
+    tsne_pictures: int = option(60, "most sketches, and photos, of a class in the t-SNE; 0 = all", NOT_NEGATIVE)
+    perplexity: float = option(30.0, "t-SNE's: about how many neighbours count", Range(0, above=True))
+    batch_size: int = option(64, "pictures encoded at once", COUNT)
+    num_workers: int = option(2, "processes that read pictures", NOT_NEGATIVE)
     device: str | None = option(None, "cpu, cuda, ...; none = the fastest there is")
 
     def __post_init__(self):
+        super().__post_init__()
         refuse_unknown("There is no figure", self.figures, FIGURES)
-        for name in ("rows", "top_k", "num_classes", "words", "sentence", "links"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
 
 
 def load_caan(name: str) -> Retriever:

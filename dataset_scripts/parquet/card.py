@@ -41,11 +41,16 @@ def write_card(
     return card
 
 
+def pretty_name(config: ZeroShotConfig) -> str:
+    """What a publication is called in its card's header."""
+    return f"{config.benchmark.title}, zero-shot splits"
+
+
 def card_data(builders: dict, written: dict[str, dict[str, ShardReport]]) -> DatasetCardData:
     """The card's header: every config's shards by split."""
     config = next(iter(builders.values())).config
     return DatasetCardData(
-        pretty_name=f"{config.benchmark.title}, zero-shot splits",
+        pretty_name=pretty_name(config),
         license="other",
         license_name="rights-of-the-sources",
         task_categories=["image-feature-extraction"],

@@ -26,7 +26,8 @@ from dataset_scripts import BUILDERS
 from dataset_scripts.core.cli import ending_in_one_line, parse
 from dataset_scripts.core.options import PictureOptions
 from dataset_scripts.core.texts import say
-from dataset_scripts.parquet.card import write_card
+from dataset_scripts.parquet.card import pretty_name, write_card
+from dataset_scripts.parquet.ownership import require_own
 from dataset_scripts.parquet.shards import ShardReport, remove_stale_shards, write_split
 from dataset_scripts.parquet.upload import refuse_public, upload
 
@@ -61,10 +62,11 @@ def publish(builder_class, arguments: PublishArguments, output_dir: str) -> dict
         Config -> split -> what was written.
 
     Raises:
-        FileNotFoundError, ValueError: as the builder does; finished shards stay. ValueError: the folder holds something else.
+        FileNotFoundError, ValueError: as the builder does; finished shards stay. `output_dir` holds files of others.
     """
+    configs = builder_class.BUILDER_CONFIGS
+    require_own(output_dir, pretty_name(configs[0]), [config.name for config in configs])
     names = arguments.dataset_config or [config.name for config in builder_class.BUILDER_CONFIGS if config.published]
-    require_own(output_dir, [config.name for config in builder_class.BUILDER_CONFIGS])
     options = {"data_dir": arguments.data_dir, **arguments.given()}
     builders = {name: builder_class(config_name=name, **options) for name in names}
     checks = {name: builder.check(arguments.verify) for name, builder in builders.items()}
@@ -79,17 +81,6 @@ def publish(builder_class, arguments: PublishArguments, output_dir: str) -> dict
             say(f"removed {os.path.join(folder, stale)}, left by an earlier run with other files")
     write_card(output_dir, builders, checks, written, arguments.repo or "path/to/this/folder")
     return written
-
-
-def require_own(folder: str, configs: list[str]) -> None:
-    """Raises ValueError where a folder holds more than earlier shards and the card of this data set: they would be mixed."""
-    found = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-    foreign = sorted(name for name in found - {*configs, "README.md"} if not name.startswith("."))
-    if not foreign and "README.md" in found and not found & set(configs):
-        foreign = ["README.md"]
-    if foreign:
-        shown = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
-        raise ValueError(f"{folder} holds files that are not of this data set: {shown}. Give another --output_dir.")
 
 
 def main() -> None:

@@ -159,6 +159,42 @@ def test_skipped_corrupt_files_are_named_on_a_rerun_too(tmp_path):
     assert len(files) == 38 and not files & {"sketch/owl/1.png", "photo/fox/0.png"}
 
 
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("README.md", "# My set"),
+        ("README.md", "---\npretty_name: Sketchy, zero-shot splits\n---\n"),
+        ("data/train-00000-of-00001.parquet", "x"),
+        ("default/test-00000-of-00001.parquet", "x"),
+        ("default/notes.txt", "x"),
+        ("photo.png", "x"),
+    ],
+)
+def test_a_folder_that_holds_files_of_others_is_refused_and_stays_as_it_is(tmp_path, name, content):
+    root, out = folder_tree(tmp_path / "data"), tmp_path / "out"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text(content)
+    shown = name.split("/")[0] if name.startswith("data/") else name
+    with pytest.raises(ValueError) as caught:
+        write(Folder, root, out)
+    expected = f"{out} holds {shown}, which is not of an earlier publication of Own sketches and photos, zero-shot splits. "
+    assert str(caught.value) == f"{expected}Give another --output_dir, or move it away."
+    assert [path for path in out.rglob("*") if path.is_file()] == [out / name] and (out / name).read_text() == content
+
+
+def test_another_data_set_does_not_go_into_a_publication(tmp_path):
+    root = folder_tree(tmp_path / "data")
+    write(Folder, root, tmp_path / "out")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    sketchy = make_tree(tmp_path / "sketchy", paths(SKETCHY_LINES))
+    with pytest.raises(ValueError, match="out holds README.md, which is not of an earlier publication of Sketchy, zero-shot"):
+        write(Sketchy, sketchy, tmp_path / "out")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+    (tmp_path / "out" / ".gitattributes").touch()
+    (tmp_path / "out" / "default" / "test-00000-of-00009.parquet.tmp").touch()  # of a run that was killed
+    assert write(Folder, root, tmp_path / "out")["default"]["test"].finished == 1
+
+
 def test_card_header_names_configs_as_strings(tmp_path):
     root = make_tree(tmp_path / "data", paths(SKETCHY_LINES))
     write(Sketchy, root, tmp_path / "out", dataset_config=["104_21", "100_25"])
@@ -271,13 +307,3 @@ def test_real_part_of_sketchy_loads_back_equal(tmp_path):
         assert loaded[name]["file"][:] == split["file"][:]
         for index in range(0, split.num_rows, 50):
             assert loaded[name][index]["image"].tobytes() == split[index]["image"].tobytes()
-
-
-@pytest.mark.parametrize("name", ["data/train.parquet", "README.md", "notes.txt"])
-def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
-    other = tmp_path / "out" / name
-    other.parent.mkdir(parents=True)
-    other.write_text("other")
-    with pytest.raises(ValueError, match=f"not of this data set: {name.split('/')[0]}. Give another --output_dir"):
-        write(Folder, folder_tree(tmp_path / "data"), tmp_path / "out")
-    assert other.read_text() == "other" and len(list((tmp_path / "out").iterdir())) == 1

@@ -49,6 +49,7 @@ def test_dataset_config_names_the_split_as_in_every_command(tmp_path, capsys):
         (["--temperature", "-0.1"], "temperature must be at least 0, got -0.1."),
         (["--temperature", "nan"], "temperature must be at least 0, got nan."),
         (["--timeout", "0"], "timeout must be above 0, got 0.0."),
+        (["--seed", "-5"], "seed must be at least 0, got -5."),
         (["--top_p", "0"], "top_p must be in (0, 1], got 0.0."),
     ],
 )

@@ -121,6 +121,8 @@ def test_a_missing_scikit_learn_stops_before_any_work(tmp_path, monkeypatch):
         ({"classes": ["frames"]}, "The split has no class 'frames', did you mean 'frame'?"),
         ({"sentence": 9}, "has 2 sentences, no sentence 9"),
         ({"words": 0}, "words must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"validation_photos": 1}, "validation_photos must be in [0, 1), got 1"),
     ],
 )
 def test_wrong_options_are_named_and_nothing_is_written(tmp_path, options, reason):
