@@ -9,7 +9,8 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/python demo.py
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not forks"
+	$(BIN)/python -m pytest -m "forks and not slow"
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

@@ -26,3 +26,10 @@ from hub_client import hub  # noqa: E402, F401 (a fixture; the client reads the 
 def seeded():
     """Weights made in a test are the same in every run: nothing passes or fails by chance."""
     torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items):
+    """Marks the files that run a function in two forks of this process."""
+    for item in items:
+        if hasattr(getattr(item, "module", None), "in_two_processes"):
+            item.add_marker("forks")
