@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from huggingface_hub.errors import StrictDataclassError
 from transformers import CONFIG_MAPPING, AutoTokenizer, PreTrainedTokenizerBase
 
 from caan.data.encoders import check_encoder
@@ -101,15 +100,25 @@ def warm_start(options: ModelOptions, fields: dict) -> CAANModel:
             fields[f"{kind}_config"] = pretrained[kind][0].config
         elif fields.get(f"{kind}_config"):
             check_encoder(f"{kind}_config", fields[f"{kind}_config"])
-    try:
-        model = CAANModel(CAANConfig(**fields))
-    except StrictDataclassError as error:
-        raise ValueError(f"model_config: {error}") from error
+    model = make_model(fields)
     if "text" in pretrained:
         copy_weights(pretrained["text"][0], model.text_encoder, pretrained["text"][1])
     for tower in model.vision_towers() if "vision" in pretrained else ():
         tower.warm_start(*pretrained["vision"])
     return model
+
+
+def make_model(fields: dict) -> CAANModel:
+    """A CAAN of these config fields, with random weights.
+
+    Raises:
+        ValueError: none can be made of them; one line, whatever a library raises on a value that it does not take.
+    """
+    try:
+        return CAANModel(CAANConfig(**fields))
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"no model can be made of it, {type(error).__name__}: "
+        raise ValueError(f"model_config: {kind}{' '.join(str(error).split())}") from error
 
 
 def config_fields(text: str) -> dict:

@@ -172,11 +172,18 @@ def test_a_model_of_another_type_is_no_caan(encoders):
             r"GPT2Config \(gpt2\) is no vision encoder",
         ),
         ({"mining": "hardest"}, "'mining' expected one of"),
+        ({"vision_config": {"hidden_act": "no"}}, "^model_config: no model can be made of it, KeyError: 'no'$"),
+        ({"vision_config": {"hidden_size": 10**13}}, "^model_config: no model can be made of it, RuntimeError: .*memory"),
+        (
+            {"vision_config": {"model_type": "resnet", "depths": [], "hidden_sizes": []}},
+            "^model_config: no model can be made of it, IndexError: list index out of range$",
+        ),
     ],
 )
-def test_a_wrong_config_is_told_by_its_field(fields, message):
-    with pytest.raises(ValueError, match=message):
+def test_a_wrong_config_is_told_by_its_field_in_one_line(fields, message):
+    with pytest.raises(ValueError, match=message) as caught:
         build_model(options(fields), SENTENCES)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["{hidden_size: 3", "[1]", "3"])
