@@ -410,8 +410,8 @@ def white_value(pixels: np.ndarray, bits: int | None = None) -> float:
        values were spread over the whole type, as the PNG standard asks for.
     2. Else the type's largest value: 1 for booleans, 65535 for uint16, 32767 for int16. Types of more bits, and floats, do not
        tell: white is then 1 for floats up to 2 (resizing overshoots), 255 up to 255 (floats: 510), 65535 or 2^32 - 1.
-    3. But scanners and cameras put 10 or 12 bits into 16: values whose largest is within 5 % of white in 10 or 12 bits (972 to
-       1023, 3891 to 4095) have that many. Other pictures stay as dark as their type says.
+    3. But scanners and cameras put 10 or 12 bits into 16: where the largest value is exactly 1023 or 4095, as clipped white
+       is, or 1020 or 4080, as 8 bits moved up are, they have that many. Every other picture stays as dark as its type says.
     """
     kind, size = pixels.dtype.kind, pixels.dtype.itemsize
     if kind == "b":
@@ -425,7 +425,7 @@ def white_value(pixels: np.ndarray, bits: int | None = None) -> float:
         return 127 if kind == "i" and size == 1 else 255
     if bits is None:
         for depth in (10, 12):
-            if 0.95 * (2**depth - 1) <= peak < 2**depth:
+            if peak in (2**depth - 1, 255 << depth - 8):
                 return 2**depth - 1
     if kind == "i" and size == 2:
         return 32767
