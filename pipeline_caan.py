@@ -211,29 +211,41 @@ def embed_images(
         raise ValueError(f'modality must be "sketch" or "photo", got {modality!r}.')
     images = list_images(images, modality == "sketch") if isinstance(images, (str, os.PathLike)) else as_batch(images)[0]
     features_of = model.get_sketch_features if modality == "sketch" else model.get_image_features
-    pictures = ProcessedImages(images, processor, modality, on_error)
-    loader = DataLoader(pictures, batch_size=batch_size, num_workers=num_workers)
-    if accelerator is not None:
-        loader = accelerator.prepare_data_loader(loader, device_placement=True)
-        accelerator._dataloaders.pop()  # of this call alone: Accelerate would keep it, and its state in every checkpoint
-    placed = (weight.device for weight in model.parameters() if weight.device.type != "meta")  # offloaded weights are on meta
-    device = next(placed, torch.device("cpu"))
+    loader = DataLoader(ProcessedImages(images, processor, modality, on_error), batch_size=batch_size, num_workers=num_workers)
     was_training = model.training
     model.eval()
-    show = progress and (accelerator is None or accelerator.is_main_process)
-    features: list[torch.Tensor] = []
-    reasons: dict[str, None] = {}
-    with accelerator.autocast() if accelerator is not None else nullcontext():
-        for pixels, errors in tqdm(loader, desc=f"encoding {PLURALS[modality]}", disable=not show, leave=False):
-            batch = features_of(pixels.to(device)).float()
-            batch[torch.tensor([bool(error) for error in errors])] = torch.nan
-            reasons |= dict.fromkeys(filter(None, errors))  # once: the last batch is filled up from the first
-            features.append((batch if accelerator is None else accelerator.gather_for_metrics(batch)).cpu())
+    features, reasons = embed_batches(features_of, loader, device_of(model), accelerator, progress, PLURALS[modality])
     model.train(was_training)
     if reasons:
         shown = [*list(reasons)[:REASONS_SHOWN], *(["..."] if len(reasons) > REASONS_SHOWN else [])]
         warnings.warn("\n".join([f"skipped {len(reasons)} of {len(images)} {PLURALS[modality]}:", *shown]), stacklevel=3)
     return torch.cat(features) if features else torch.empty(0, 0)
+
+
+def embed_batches(
+    features_of, loader: DataLoader, device: torch.device, accelerator, progress: bool, what: str
+) -> tuple[list[torch.Tensor], dict[str, None]]:
+    """Features (batch, hidden_size) of each batch of `ProcessedImages`, on the CPU; and why pictures were skipped, each reason
+    once."""
+    if accelerator is not None:
+        loader = accelerator.prepare_data_loader(loader, device_placement=True)
+        accelerator._dataloaders.pop()  # of this call alone: Accelerate would keep it, and its state in every checkpoint
+    show = progress and (accelerator is None or accelerator.is_main_process)
+    features: list[torch.Tensor] = []
+    reasons: dict[str, None] = {}
+    with accelerator.autocast() if accelerator is not None else nullcontext():
+        for pixels, errors in tqdm(loader, desc=f"encoding {what}", disable=not show, leave=False):
+            batch = features_of(pixels.to(device)).float()
+            batch[torch.tensor([bool(error) for error in errors])] = torch.nan
+            reasons |= dict.fromkeys(filter(None, errors))  # once: the last batch is filled up from the first
+            features.append((batch if accelerator is None else accelerator.gather_for_metrics(batch)).cpu())
+    return features, reasons
+
+
+def device_of(model) -> torch.device:
+    """Where a model's weights are; offloaded ones are on meta."""
+    placed = (weight.device for weight in model.parameters() if weight.device.type != "meta")
+    return next(placed, torch.device("cpu"))
 
 
 @dataclass
