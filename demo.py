@@ -68,6 +68,27 @@ def compare(retrievers: list[Retriever], benchmark: Benchmark, data: DataOptions
     return record
 
 
+def describe_data(splits, benchmark: Benchmark) -> str:
+    """How much there is to train on and to search, in a sentence."""
+    return (
+        f"{len(splits['train']):,} training pictures of {len(set(splits['train']['label']))} seen classes; "
+        f"{len(benchmark.queries)} query sketches and {len(benchmark.gallery_labels)} gallery pictures of "
+        f"{len(set(benchmark.queries.labels.tolist()))} unseen classes"
+    )
+
+
+def reload(folder: Path, data: DataOptions, here: dict) -> dict:
+    """The numbers of the saved folder from a fresh process; its card gets them. Ends the program where they are not `here`."""
+    reloaded = folder / "reloaded"
+    arguments = ["--model", str(folder), PIXELS, "--top_k", "5", "10", "--output_dir", str(reloaded), "--update_card"]
+    run_script("eval.py", *arguments, *source_arguments(data))
+    fresh = Evaluation.read(reloaded / RESULTS_FILE).results[public_name(str(folder))]
+    for metric in ("map_all", "top1"):
+        if fresh[metric] != here[metric]:
+            sys.exit(f"{metric} changed on reload: {here[metric]} -> {fresh[metric]}")
+    return fresh
+
+
 def main() -> None:
     """Five steps, each said before it is done."""
     argv = sys.argv[1:] if sys.argv[1:2] and not sys.argv[1].startswith("-") else [RECIPE, *sys.argv[1:]]
@@ -80,12 +101,7 @@ def main() -> None:
     print("\n[1/5] Data: drawings of everyday things, from packages of the Python registry; built once, then cached")
     splits = load_splits(data_options)
     benchmark = make_benchmark(splits, "test")
-    names = splits["train"].features["label"].names
-    print(
-        f"      {len(splits['train']):,} training pictures of {len(set(splits['train']['label']))} seen classes; "
-        f"{len(benchmark.queries)} query sketches and {len(benchmark.gallery_labels)} gallery pictures of "
-        f"{len(set(benchmark.queries.labels.tolist()))} unseen classes"
-    )
+    print(f"      {describe_data(splits, benchmark)}")
 
     print(f"\n[2/5] Training from random weights, as {RECIPE} says")
     if (folder / "config.json").exists():
@@ -94,7 +110,8 @@ def main() -> None:
         run_script("train.py", *argv, "--output_dir", str(folder), "--resume_from_checkpoint", "latest")
 
     print("\n[3/5] Zero-shot evaluation on the unseen classes, beside chance, the pixels and the untrained model")
-    texts = collect_descriptions(splits["train"]["label"], splits["train"]["descriptions"], names)
+    train = splits["train"]
+    texts = collect_descriptions(train["label"], train["descriptions"], train.features["label"].names)
     start = untrained(model_options, options.seed, [sentence for sentences in texts.values() for sentence in sentences])
     pixels, trained = load_retriever(PIXELS), load_retriever(str(folder))
     pixels.name, trained.name = "pixels (ink correlation)", "trained CAAN"
@@ -102,14 +119,8 @@ def main() -> None:
     results = record.write(folder / "comparison" / RESULTS_FILE)
 
     print("\n[4/5] The saved folder in a fresh process: the numbers must be the same; its card gets them, and the picture")
-    reloaded = folder / "reloaded"
-    arguments = ["--model", str(folder), PIXELS, "--top_k", "5", "10", "--output_dir", str(reloaded), "--update_card"]
-    run_script("eval.py", *arguments, *source_arguments(data_options))
-    fresh = Evaluation.read(reloaded / RESULTS_FILE).results[public_name(str(folder))]
     here = record.results[trained.name]
-    for metric in ("map_all", "top1"):
-        if fresh[metric] != here[metric]:
-            sys.exit(f"{metric} changed on reload: {here[metric]} -> {fresh[metric]}")
+    fresh = reload(folder, data_options, here)
     print(f"      equal: mAP@all {fresh['map_all']:.4f}, top-1 {fresh['top1']:.4f}")
 
     print(f"\n[5/5] {here['num_queries']} sketches of unseen classes, {here['gallery_size']} pictures to search in")
