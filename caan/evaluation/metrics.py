@@ -5,25 +5,31 @@ the top K or by R; precision by K or by min(K, R); means are over queries or ove
 divisor alone can move mAP@200 by more than ten points. So every number carries its definition.
 
 Decided: AP without the precision envelope; mAP@K with AP divided by min(K, R) is the headline, the hits-divided variant has
-its own name; precision is divided by K; queries without a relevant photo are left out and counted. Features are compared in
-float64 and scores rounded to float32: this drops the 1e-16 noise of a matrix product, which depends on chunk size and
-device, and copies of a photo get one and the same score, a tie. Ties follow a stated rule. The sort is exact: score, tie
-rule and relevance are packed into one integer a photo, so that sorting values alone answers everything, quicker than a
-stable sort and a gather of the relevance. benchmarks/metrics.py measures time and memory.
+its own name; precision is divided by K; queries without a relevant photo are left out and counted. `ranking.py` ranks, and
+says how ties are settled.
 """
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 from tqdm import tqdm
 
+from caan.evaluation.ranking import (
+    SIMILARITIES,
+    as_list,
+    best_photos,
+    check_choice,
+    check_features,
+    encode_labels,
+    hit_ranks,
+    similarities,
+)
 from caan.evaluation.report import AVERAGES, TIES, RetrievalReport, metric_definitions, report_notes
 
-SIMILARITIES = ("cosine", "dot", "euclidean")
+__all__ = ["CHUNK_SCORES", "SIMILARITIES", "RetrievalAccumulator", "best_photos", "retrieval_metrics", "score_metrics"]
 CHUNK_SCORES = 2**21  # scores held at once: small enough to stay out of the page allocator, where larger ones lose time
 
 
@@ -55,8 +61,8 @@ class RetrievalAccumulator:
     _labels: list[Hashable] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self):
-        _check_choice("average", self.average, AVERAGES)
-        _check_choice("ties", self.ties, TIES)
+        check_choice("average", self.average, AVERAGES)
+        check_choice("ties", self.ties, TIES)
         if any(not isinstance(k, Integral) or k < 1 for k in (*self.top_k, self.ap_k)):
             raise ValueError(f"every K must be a positive integer, got top_k={tuple(self.top_k)} and ap_k={self.ap_k}")
 
@@ -81,10 +87,10 @@ class RetrievalAccumulator:
             raise ValueError(f"these scores are over {scores.shape[1]} photos, those before over {self.gallery_size}")
         if (nan := scores.isnan().any(1)).any():
             raise ValueError(f"scores hold NaN in {int(nan.sum())} rows of this chunk, first in row {int(nan.int().argmax())}")
-        labels = [None] * len(scores) if labels is None else _as_list(labels)
+        labels = [None] * len(scores) if labels is None else as_list(labels)
         if len(labels) != len(scores):
             raise ValueError(f"there are {len(labels)} labels for {len(scores)} queries")
-        self._chunks.append(_query_metrics(_hit_ranks(scores, relevant, self.ties), self.top_k, self.ap_k, self.voc))
+        self._chunks.append(_query_metrics(hit_ranks(scores, relevant, self.ties), self.top_k, self.ap_k, self.voc))
         self._labels += labels
         self.gallery_size = scores.shape[1]
 
@@ -153,16 +159,16 @@ def retrieval_metrics(
         ValueError: on empty or unequal shapes, NaN or infinite features, or no relevant photo for any query.
         TypeError: on labels that are neither names nor integers, or names on one side and integers on the other.
     """
-    _check_choice("similarity", similarity, SIMILARITIES)
+    check_choice("similarity", similarity, SIMILARITIES)
     query_features, gallery_features = torch.as_tensor(query_features), torch.as_tensor(gallery_features)
-    _check_features("query", query_features, query_labels)
-    _check_features("gallery", gallery_features, gallery_labels)
+    check_features("query", query_features, query_labels)
+    check_features("gallery", gallery_features, gallery_labels)
     if query_features.shape[1] != gallery_features.shape[1]:
         raise ValueError(f"queries have {query_features.shape[1]} dimensions, the gallery {gallery_features.shape[1]}")
     chunk_size = max(1, CHUNK_SCORES // len(gallery_features)) if chunk_size is None else chunk_size
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
-    chunks = _score_chunks(query_features, gallery_features, similarity, chunk_size)
+    chunks = similarities(query_features, gallery_features, similarity, chunk_size)
     return score_metrics(chunks, query_labels, gallery_labels, progress=progress, **options)
 
 
@@ -175,7 +181,7 @@ def score_metrics(
     **options,
 ) -> RetrievalReport:
     """As `retrieval_metrics`, from scores: an iterable of (some_queries, gallery_size) tensors, in `query_labels`' order."""
-    query_codes, gallery_codes, query_names = _encode_labels(query_labels, gallery_labels)
+    query_codes, gallery_codes, query_names = encode_labels(query_labels, gallery_labels)
     accumulator = RetrievalAccumulator(**options)
     start = 0
     with tqdm(total=len(query_codes), desc="ranking", unit="query", disable=not progress) as bar:
@@ -194,69 +200,6 @@ def score_metrics(
     if start != len(query_codes):
         raise ValueError(f"there are {len(query_codes)} query labels, but scores of {start} queries")
     return accumulator.compute()
-
-
-@torch.no_grad()
-def best_photos(
-    query_features: Tensor,
-    gallery_features: Tensor,
-    query_labels: Sequence[Hashable] | Tensor,
-    gallery_labels: Sequence[Hashable] | Tensor,
-    *,
-    top_k: int,
-    ties: str = "gallery_order",
-    similarity: str = "cosine",
-) -> tuple[Tensor, Tensor]:
-    """The first photos of the ranking that `retrieval_metrics` measures, ties included: to show what was measured.
-
-    Args: as of `retrieval_metrics`; a few queries, whose scores are held at once. Copies of one photo that are equally right or
-        wrong stand in gallery order.
-
-    Returns rows of the gallery (num_queries, top_k), or the whole gallery where it is smaller, and their scores, float32.
-    """
-    _check_choice("ties", ties, TIES)
-    query_codes, gallery_codes, _ = _encode_labels(query_labels, gallery_labels)
-    (scores,) = _score_chunks(query_features, gallery_features, similarity, len(query_features))
-    relevant = query_codes[:, None].to(scores.device) == gallery_codes.to(scores.device)
-    order = _ranking_keys(scores, relevant, ties).argsort(dim=1, stable=True)[:, :top_k]
-    return order.cpu(), scores.gather(1, order).cpu()
-
-
-def _score_chunks(queries: Tensor, gallery: Tensor, similarity: str, chunk_size: int) -> Iterator[Tensor]:
-    """Score rows (chunk_size, gallery_size), worked out in float64 and rounded to float32: see the module's docstring."""
-    device = torch.device("cpu") if queries.device.type == "mps" else queries.device  # mps has no float64
-    gallery = gallery.to(device, torch.float64)
-    if similarity == "cosine":
-        gallery = normalize(gallery)
-    for chunk in queries.split(chunk_size):
-        chunk = chunk.to(device, torch.float64)
-        if similarity == "euclidean":
-            yield -torch.cdist(chunk, gallery).float()
-        else:
-            chunk = normalize(chunk) if similarity == "cosine" else chunk
-            yield (chunk @ gallery.T).float()
-
-
-def _ranking_keys(scores: Tensor, relevant: Tensor, ties: str) -> Tensor:
-    """Integers (num_queries, gallery_size) whose ascending order is the ranking; the lowest bit tells relevance."""
-    bits = (scores.float() + 0.0).view(torch.int32)  # + 0.0: -0.0 is the same score as 0.0
-    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
-    keys = (~ascending).long().bitwise_left_shift_(32)  # the best score is smallest; the lower half: ties and relevance
-    if ties == "gallery_order":
-        keys |= torch.arange(scores.shape[1], device=scores.device) << 1
-    keys |= relevant
-    return keys
-
-
-def _hit_ranks(scores: Tensor, relevant: Tensor, ties: str) -> Tensor:
-    """Ranks, from 1 and ascending, of the relevant photos of each query: (num_queries, most_relevant) float64, inf-padded."""
-    keys = _ranking_keys(scores, relevant, ties)
-    query, position = keys.sort(dim=1).values.bitwise_and_(1).nonzero(as_tuple=True)  # by query, then by rank
-    num_relevant = relevant.sum(1)
-    first = num_relevant.cumsum(0) - num_relevant
-    ranks = torch.full((len(scores), int(num_relevant.max())), torch.inf, dtype=torch.float64, device=scores.device)
-    ranks[query, torch.arange(len(query), device=scores.device) - first[query]] = position.double() + 1
-    return ranks.cpu()
 
 
 def _query_metrics(ranks: Tensor, top_k: Sequence[int], ap_k: int, voc: bool) -> dict[str, Tensor]:
@@ -290,38 +233,3 @@ def _class_means(values: dict[str, Tensor], labels: list[Hashable], kept: Tensor
     for row in kept.nonzero().flatten().tolist():
         rows.setdefault(labels[row], []).append(row)
     return {label: {name: float(value[of_class].mean()) for name, value in values.items()} for label, of_class in rows.items()}
-
-
-def _encode_labels(query_labels, gallery_labels) -> tuple[Tensor, Tensor, list[Hashable]]:
-    """Both label lists as integers of one vocabulary, and the query labels as a list."""
-    queries, gallery = _as_list(query_labels), _as_list(gallery_labels)
-    kinds = {
-        str if isinstance(label, str) else int if isinstance(label, Integral) else type(label) for label in queries + gallery
-    }
-    if kinds not in ({str}, {int}):
-        raise TypeError(
-            "labels must be all class names or all integers, one a row, for queries and gallery alike; "
-            f"these are {', '.join(sorted(kind.__name__ for kind in kinds))}"
-        )
-    codes = {label: code for code, label in enumerate(dict.fromkeys(queries + gallery))}
-    return torch.tensor([codes[x] for x in queries]), torch.tensor([codes[x] for x in gallery]), queries
-
-
-def _as_list(labels) -> list[Hashable]:
-    return labels.tolist() if hasattr(labels, "tolist") else list(labels)
-
-
-def _check_features(side: str, features: Tensor, labels: Sequence[Hashable] | Tensor) -> None:
-    if features.ndim != 2 or 0 in features.shape:
-        raise ValueError(f"{side}_features must be (count, dim) and not empty, got {tuple(features.shape)}")
-    if len(labels) != len(features):
-        raise ValueError(f"there are {len(labels)} {side}_labels for {len(features)} rows of {side}_features")
-    if (bad := ~features.isfinite().all(1)).any():
-        raise ValueError(
-            f"{side}_features hold NaN or infinity in {int(bad.sum())} rows, first in row {int(bad.int().argmax())}"
-        )
-
-
-def _check_choice(name: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
