@@ -73,17 +73,8 @@ def draw_projection(
     size = float(np.clip(6000 / len(everywhere), 5, 22))
     for modality, points in places.items():
         colour = [colours[int(label)] for label in labels[modality]]
-        axes.scatter(
-            points[:, 0],
-            points[:, 1],
-            s=size,
-            c=colour,
-            marker=MARKERS[modality],
-            alpha=0.8,
-            linewidths=0.25,
-            edgecolors="white",
-            label=modality,
-        )
+        x, y, marker = points[:, 0], points[:, 1], MARKERS[modality]
+        axes.scatter(x, y, s=size, c=colour, marker=marker, label=modality, alpha=0.8, linewidths=0.25, edgecolors="white")
     texts = []
     for label in classes:
         x, y = medoid(places["photo"][np.asarray(labels["photo"]) == label])
