@@ -28,7 +28,8 @@ WORK = 500_000  # pixels of the picture in which ink is looked for: a pen's line
 HALF = 384  # pixels at which polarity is found, and strokes that cross an edge: only strong lines matter for both
 THUMB = 128  # pixels at which pages are found: lines vanish there, and edges of pages do not
 FAINTEST = 0.03  # relative distance from the ground: less is noise on any paper (8 of 255)
-DOUBT_WEIGHTS, DOUBT_BIAS = (0.98, -0.25, 1.3, 2.21, -5.4), 2.45  # of `doubt`'s features
+DOUBT_WEIGHTS, DOUBT_BIAS = (1.76, 0.12, 1.07, 1.97, -5.63), 6.28  # of `doubt_features`; benchmarks/doubt prints them
+ROUGHEST = 0.2  # of relative distance: more is no grain but a pattern, such as the checks that stand for transparency
 DARK = 64  # the ground's least level in a relative distance, so that a camera's noise on black stays small
 
 
@@ -386,6 +387,7 @@ def convex_hull(mask: np.ndarray) -> np.ndarray:
     points = sorted({(int(x) + dx, int(y) + dy) for x, y in zip(columns, rows) for dx in (0, 1) for dy in (0, 1)})
 
     def half(points: list) -> list:
+        """The lower chain of points sorted by x; of points in reverse the upper one."""
         chain: list = []
         for x, y in points:
             while len(chain) > 1:
@@ -505,6 +507,7 @@ def ink_above(picture: np.ndarray, ground: np.ndarray, paper: np.ndarray | None)
     sample = (distance.reshape(-1, 3) if paper is None else distance[paper])[::7]
     middle = np.median(sample, axis=0)
     noise = middle + 4.5 * np.median(np.abs(sample - middle), axis=0)  # three standard deviations, by the median
+    noise = np.minimum(noise, np.maximum(ROUGHEST, sample.max(axis=0) / 2))
     return np.maximum(strongest(distance - noise.astype(np.float32)), 0)
 
 
@@ -647,7 +650,8 @@ def clear_rims(parts: Parts, shape: tuple[int, int]) -> np.ndarray:
 def clear_dust(parts: Parts, keep: np.ndarray, dark: float, width: float) -> np.ndarray:
     """(count + 1,) booleans: the parts without pale ones, those smaller than a stroke, and small ones beside the drawing."""
     pale = (parts.peak < dark / 2) | (parts.mass < 0.55 * dark * parts.area)
-    keep = keep & ~pale & (parts.extent > 0.8 * width)
+    strong = keep & ~pale & (parts.extent > 0.8 * width)
+    keep = strong if strong.any() else keep  # a drawing that is pale all over is no stain
     small = keep & (parts.extent < 5 * width) & (parts.mass < 0.02 * parts.mass[keep].sum())
     large = parts.box[keep & ~small]
     if not len(large):
@@ -680,35 +684,43 @@ class Drawing:
     """What was found in a picture of a drawing.
 
     `lines`: the page (h, w), gray, dark lines on white; `box` of the drawing in it (left, top, right, bottom) and median
-    `width` of its strokes, in pixels; `doubt` that it is a drawing, from 0 to 1; whether its ink is `light`; `page`: as
+    `width` of its strokes, in pixels; `features` that tell it from a photo (`doubt`); whether its ink is `light`; `page`: as
     it is in the picture, and `ground`: the same without ink, both RGB.
     """
 
     lines: Image.Image
     box: tuple[int, int, int, int]
     width: float
-    doubt: float
+    features: tuple
     light: bool
     page: Image.Image = field(repr=False)
     ground: Image.Image = field(repr=False)
 
 
-def doubt(ink: np.ndarray, ground: Image.Image, parts: Parts, dark: float, paper: np.ndarray | None) -> float:
-    """From 0 to 1: how likely a picture is none of a drawing, but a photo.
+def doubt_features(ink: np.ndarray, ground: Image.Image, parts: Parts, dark: float, paper: np.ndarray | None) -> tuple:
+    """What tells a photo from a drawing: it has ink nearly everywhere, in many parts, pale, on a ground that is not even.
 
-    A photo has ink nearly everywhere, in many parts, pale, on a ground that is not even. The weights are a logistic regression
-    on 400 photos and 400 drawings of Sketchy's seen classes, the drawings on `caan.data.surfaces` in three sizes.
+    Five numbers: logarithms of the share of lines, of the share of any ink, of the count of parts and of the ground's roughness
+    (mean step of levels at 96 pixels); the strength of the lines.
     """
     pixels = ink.size if paper is None else max(1, int(paper.sum()))
     even = np.asarray(shrink(ground, 96)).astype(np.int16)
     rough = np.abs(np.diff(even, axis=0)).mean() if len(even) > 1 else 0.0
-    features = (
+    return (
         np.log(parts.area[1:].sum() / pixels + 1e-3),
         np.log((ink > FAINTEST).sum() / pixels + 1e-3),
         np.log(parts.count + 1),
         np.log(rough + 0.1),
         dark,
     )
+
+
+def doubt(features: tuple) -> float:
+    """From 0 to 1: how likely a picture with these `doubt_features` is no drawing, but a photo.
+
+    The weights are a logistic regression on photos of Sketchy and drawings on `caan.data.surfaces`:
+    `python -m benchmarks.doubt --fit` prints them.
+    """
     return float(1 / (1 + np.exp(-np.clip(np.dot(DOUBT_WEIGHTS, features) + DOUBT_BIAS, -50, 50))))
 
 
@@ -730,7 +742,7 @@ def find_drawing(image: Image.Image) -> Drawing:
     ground, ink, dark, ruled = lines_and_fills(~values if light else values, paper)
     parts = Parts(ink > max(FAINTEST, 0.3 * dark), ink)
     ground_picture = Image.fromarray(~ground if light else ground)
-    unsure = doubt(ink, ground_picture, parts, dark, paper)
+    features = doubt_features(ink, ground_picture, parts, dark, paper)
     keep = clear_rims(parts, ink.shape)
     if not keep.any():
         raise ValueError("the sketch has no ink: there is only a frame")
@@ -740,7 +752,7 @@ def find_drawing(image: Image.Image) -> Drawing:
     faint, full = 0.1 * dark, 0.75 * dark  # soft edges stay soft, and all lines are black
     lines = np.where(near(kept, 1), ((ink - faint) / (full - faint)).clip(0, 1), 0)
     lines_picture = Image.fromarray((255 * (1 - lines)).round().astype(np.uint8))
-    return Drawing(lines_picture, bounding_box(lines > 0), width, unsure, light, image, ground_picture)
+    return Drawing(lines_picture, bounding_box(lines > 0), width, features, light, image, ground_picture)
 
 
 def square_of(drawing: Drawing, padding: float, least_width: float) -> Image.Image:
@@ -748,7 +760,8 @@ def square_of(drawing: Drawing, padding: float, least_width: float) -> Image.Ima
     left, top, right, bottom = drawing.box
     side = max(right - left, bottom - top)
     square = pad_to_square(drawing.lines.convert("RGB"), drawing.box, padding)
-    return thicken(square, (least_width * side - drawing.width) / 2)
+    reduced = min(1.0, square.width / side)  # of strips that are longer than `MAX_SIDE`
+    return thicken(square, reduced * (least_width * side - drawing.width) / 2)
 
 
 def thicken(image: Image.Image, pixels: float) -> Image.Image:

@@ -5,6 +5,7 @@ pipe("sketch.png", gallery=gallery, top_k=5)              # [{"image": "photos/a
 pipe(["a.png", "b.png"], gallery="photos.safetensors")    # a list of sketches gives a list of such lists
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -30,12 +31,12 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 try:  # as a module of the Hub repository
     from .configuration_caan import INSTALLED, PIPELINES, TEXT_MODULES
-    from .processing_caan import as_batch, has_name, image_name
+    from .processing_caan import INK_OPTIONS, as_batch, has_name, image_name
 except ImportError:
     if __package__:
         raise
     from configuration_caan import INSTALLED, PIPELINES, TEXT_MODULES  # as an installed module
-    from processing_caan import as_batch, has_name, image_name
+    from processing_caan import INK_OPTIONS, as_batch, has_name, image_name
 
 GALLERY_SUFFIX = ".safetensors"
 # Formats that Pillow only recognises, or hands to a program or package that a picture's reader may not have.
@@ -369,7 +370,8 @@ def fingerprint(tensors: dict[str, torch.Tensor]) -> str:
 class SketchRetrievalPipeline(Pipeline):
     """Ranks the pictures of a gallery by their cosine similarity to a sketch.
 
-    `pipe(sketches, gallery=..., top_k=10)`; `gallery` and `top_k` may also be given to `pipeline(...)`, for every call.
+    `pipe(sketches, gallery=..., top_k=10)`; `gallery`, `top_k` and options of the processor for sketches (`ink_mode` and the
+    like) may also be given to `pipeline(...)`, for every call.
     """
 
     _load_processor = False
@@ -388,6 +390,7 @@ class SketchRetrievalPipeline(Pipeline):
                 or a list of paths, URLs and PIL images.
             top_k: results a sketch, at most the whole gallery.
             batch_size, num_workers: as in any pipeline; a list of sketches takes 64 at once by default.
+            ink_mode and the like: options of `CAANImageProcessor` for the sketches of this call.
 
         Returns:
             For one sketch a list of `{"image", "score", "rank"}`, best first: the path, PIL image or index in the gallery, the
@@ -399,15 +402,16 @@ class SketchRetrievalPipeline(Pipeline):
         if gallery is not None:
             options["gallery"] = gallery
         loading = {name: options.pop(name, None) for name in ("batch_size", "num_workers")}
-        ranking = {**self._postprocess_params, **self._sanitize_parameters(**options)[2]}
+        ink, _, ranking = self._sanitize_parameters(**options)
+        ink, ranking = {**self._preprocess_params, **ink}, {**self._postprocess_params, **ranking}
         if isinstance(ranking.get("gallery"), Gallery):
             self._require_own(ranking["gallery"])  # at each call: the model may have been trained since the gallery was given
         if isinstance(sketches, (types.GeneratorType, Dataset)):
-            return super().__call__(sketches, **loading, **ranking)
+            return super().__call__(sketches, **loading, **ranking, **ink)
         sketches, alone = as_batch(sketches)
         if alone:
-            return super().__call__(sketches[0], **loading, **ranking)
-        features = self._embed(sketches, "sketch", **loading)
+            return super().__call__(sketches[0], **loading, **ranking, **ink)
+        features = self._embed(sketches, "sketch", ink, **loading)
         return [self.postprocess({"features": row[None]}, **ranking) for row in features]
 
     def encode_gallery(self, images, on_error: str = "raise", progress: bool = True, **loading) -> Gallery:
@@ -423,7 +427,7 @@ class SketchRetrievalPipeline(Pipeline):
         images = list_images(images) if isinstance(images, (str, os.PathLike)) else list(as_batch(images)[0])
         if not images:
             raise ValueError("The gallery is empty: give at least one picture.")
-        features = self._embed(images, "photo", on_error=on_error, progress=progress, **loading)
+        features = self._embed(images, "photo", {}, on_error=on_error, progress=progress, **loading)
         readable = features.isfinite().all(dim=1) | (on_error == "raise")
         if not readable.any():
             raise ValueError(f"None of the {len(images)} pictures of the gallery can be read.")
@@ -437,17 +441,21 @@ class SketchRetrievalPipeline(Pipeline):
             self._identity = state, model_identity(self.model, self.image_processor)
         return self._identity[1]
 
-    def _embed(self, images, modality: str, **options) -> torch.Tensor:
+    def _embed(self, images, modality: str, ink: dict, **options) -> torch.Tensor:
         options["batch_size"] = options.get("batch_size") or self._batch_size or 64
         options["num_workers"] = options.get("num_workers") or self._num_workers or 0
         with self.device_placement():
-            return embed_images(self.model, self.image_processor, images, modality, **options)
+            return embed_images(self.model, functools.partial(self.image_processor, **ink), images, modality, **options)
 
-    def _sanitize_parameters(self, gallery=None, top_k=None):
+    def _sanitize_parameters(self, gallery=None, top_k=None, **ink):
+        if unknown := ink.keys() - set(INK_OPTIONS):
+            raise TypeError(
+                f"the pipeline has no option {', '.join(sorted(unknown))}: {', '.join(INK_OPTIONS)} are of sketches."
+            )
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}.")
         options = {"gallery": None if gallery is None else self._as_gallery(gallery), "top_k": top_k}
-        return {}, {}, {name: value for name, value in options.items() if value is not None}
+        return ink, {}, {name: value for name, value in options.items() if value is not None}
 
     def _as_gallery(self, gallery) -> Gallery:
         if isinstance(gallery, (str, os.PathLike)) and os.fspath(gallery).endswith(GALLERY_SUFFIX):
@@ -470,8 +478,8 @@ class SketchRetrievalPipeline(Pipeline):
                     f"{own['name'] or 'this one'}. Encode the pictures with this model (encode_gallery)."
                 )
 
-    def preprocess(self, sketch):
-        return self.image_processor([sketch], modality="sketch", return_tensors="pt")
+    def preprocess(self, sketch, **ink):
+        return self.image_processor([sketch], modality="sketch", return_tensors="pt", **ink)
 
     def _forward(self, inputs):
         return {"features": self.model.get_sketch_features(inputs["pixel_values"])}

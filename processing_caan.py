@@ -28,12 +28,12 @@ from transformers.utils import cached_file
 
 try:  # as a module of the Hub repository
     from .configuration_caan import INSTALLED, CAANConfig
-    from .ink_caan import crop_to_ink, find_drawing, is_clean, shade_silhouette, square_of
+    from .ink_caan import crop_to_ink, doubt, find_drawing, is_clean, shade_silhouette, square_of
 except ImportError:
     if __package__:
         raise
     from configuration_caan import INSTALLED, CAANConfig  # as an installed module
-    from ink_caan import crop_to_ink, find_drawing, is_clean, shade_silhouette, square_of
+    from ink_caan import crop_to_ink, doubt, find_drawing, is_clean, shade_silhouette, square_of
 
 MODALITIES = ("sketch", "photo")
 INK_MODES = ("auto", "border")
@@ -511,10 +511,11 @@ def take_sketch(image: Image.Image, threshold: float, padding: float, mode: str,
         return crop_to_ink(image, threshold, padding)
     drawing = find_drawing(image)
     cure = '`caan figures sketches FILE` shows what was found in it; ink_mode="border" takes it as it is.'
-    if drawing.doubt > NO_DRAWING:
+    unsure = doubt(drawing.features)
+    if unsure > NO_DRAWING:
         raise ValueError(f"the sketch is no drawing but a photo of something: {cure}")
-    if drawing.doubt > 0.5:
-        warnings.warn(f"the sketch may be no drawing ({drawing.doubt:.0%} sure): {cure}", stacklevel=2)
+    if unsure > 0.5:
+        warnings.warn(f"the sketch may be no drawing ({unsure:.0%} sure): {cure}", stacklevel=2)
     return square_of(drawing, padding, width)
 
 
@@ -540,7 +541,7 @@ class CAANImagesKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
     ink_threshold (`float`): Distance from the ground, as a share of the full range, above which a sketch's pixel is ink.
     ink_padding (`float`): Margin around the ink as a share of its longer side.
     ink_mode (`str`): "auto" finds the drawing in any picture of one (`ink_caan.py`) and takes clean drawings as they are;
-        "border" takes the ground for white, or black where the border is dark, as models before 1.0 did.
+        "border" takes the ground for white, or black where the border is dark, as it was before there was this option.
     ink_width (`float`): Least width of strokes as a share of the drawing's longer side; thinner ones are thickened ("auto").
     sketch_shade (`float`): Darkness of the shade over what a sketch's outline encloses, from 0 (none) to 1 (black).
     """

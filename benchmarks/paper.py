@@ -127,6 +127,7 @@ def markdown(run: dict) -> str:
 
 
 def main(argv: list[str]) -> None:
+    """Scores, draws or measures, as the options say."""
     parser = OptionParser((PaperOptions,), usage="python -m benchmarks.paper [--option value ...]", description=__doc__)
     (options,) = parser.fill(argv)
     if not (options.model or options.score or options.sheet):

@@ -156,6 +156,7 @@ def ruled_paper(page: Page) -> None:
 
 
 def spiral_note_book(page: Page) -> None:
+    """Ruled or plain, with the holes of a spiral along its left side."""
     page.fill(page.choose(*WHITE_PAPERS))
     if page.uniform(0, 1) < 0.7:
         rules(page, page.uniform(20, 34), (165, 190, 225), 0)

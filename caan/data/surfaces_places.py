@@ -43,6 +43,7 @@ def dark_corners(page: Page) -> None:
 
 
 def desk(page: Page) -> None:
+    """A page on wood or a plain desk, turned, seen aslant and lit from one side."""
     written(page)
     ground = (
         wood(page)
@@ -55,6 +56,7 @@ def desk(page: Page) -> None:
 
 
 def phone_pencil(page: Page) -> None:
+    """A phone's photo of a pencil drawing: uneven light, blur, noise, often the desk around the page."""
     page.fill(page.choose(*WHITE_PAPERS))
     value = page.uniform(70, 125)
     page.draw((value, value, value + 3), (1.8, 4.5), page.uniform(0.7, 1), page.uniform(0.3, 0.6))
@@ -75,6 +77,7 @@ def sticky_note(page: Page) -> None:
 
 
 def scanner_edge(page: Page) -> None:
+    """A scan with one or two dark edges of the lid."""
     written(page)
     width, height = page.size
     x, y = np.arange(width)[None], np.arange(height)[:, None]
@@ -86,6 +89,7 @@ def scanner_edge(page: Page) -> None:
 
 
 def whiteboard(page: Page) -> None:
+    """A marker on a white board with wiped marks and a glare."""
     page.fill(page.choose((205, 210, 214), (225, 228, 230), (190, 196, 205)))
     page.noise(0, page.uniform(1, 3))  # wiped marks
     pen = page.choose((30, 34, 40), (28, 60, 160), (180, 40, 44), (30, 120, 70))
@@ -134,6 +138,7 @@ def dark_screen(page: Page) -> None:
 
 
 def tool_bars(page: Page) -> None:
+    """A screenshot of a drawing program with bars of icons."""
     page.fill(page.choose((255, 255, 255), (250, 250, 250), (240, 240, 242)), 0)
     top, side = page.uniform(0.05, 0.1), page.uniform(0, 1)
     left = page.uniform(0.07, 0.12) if side < 0.6 else 0.0

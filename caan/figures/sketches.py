@@ -61,8 +61,9 @@ def steps_of(source: Any, processor: CAANImageProcessor) -> tuple[list[Image.Ima
             picture = read_picture(source)
             picture = flatten_image(picture, visible_ground(picture))
             tiles.append(picture)
-            if is_clean(picture, processor.ink_width):
-                remark = "clean: taken as it is"
+            plain = processor.ink_mode == "border"
+            if plain or is_clean(picture, processor.ink_width):
+                remark = 'ink_mode="border": not looked for' if plain else "clean: taken as it is"
                 tiles += [None, picture]
             else:
                 drawing = find_drawing(picture)

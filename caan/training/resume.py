@@ -37,7 +37,7 @@ def run_settings(families, train_split, num_processes: int, descriptions: Mappin
         descriptions: label -> sentences that the run reads.
     """
     options = {name: value for family in families for name, value in asdict(family).items() if name not in NO_PART}
-    options["model_config"] = json.loads(options["model_config"])
+    options["model_config"] = public_name(json.loads(options["model_config"]))
     if options["model"]:
         options = {name: value for name, value in options.items() if name not in OF_THE_MODEL}
     names = train_split.features["label"].names

@@ -74,6 +74,15 @@ def test_least_width(width, clean):
     assert is_clean(image, 0.01) == clean and is_clean(image, 0.0)
 
 
+def test_a_drawing_on_the_checks_of_transparency():
+    rows, columns = np.indices((SIZE, SIZE)) // 10
+    image = Image.fromarray(np.where((rows + columns) % 2, 255, 204).astype(np.uint8)).convert("RGB")
+    image.paste("black", mask=drawing().convert("L").point(lambda level: 255 * (level < 128)))
+    found = image_processor().prepare(image, "sketch")
+    assert abs(found.width - image_processor().prepare(drawing(), "sketch").width) <= 4
+    assert 0.05 < (np.asarray(found) < 128).mean() < 0.25
+
+
 def test_the_border_mode_is_the_one_before():
     image = drawing("white", (30, 30, 30))
     before = np.asarray(crop_to_ink(image, 0.1, 0.05))

@@ -13,6 +13,7 @@ from ink_caan import (
     cut_page,
     dilate,
     doubt,
+    doubt_features,
     fill_holes,
     four_corners,
     has_specks,
@@ -48,9 +49,8 @@ def test_dilate_and_close_agree_with_scipy(size):
     for channel in range(3):
         expected = ndimage.maximum_filter(values[..., channel], size, mode="constant", cval=0)
         assert np.array_equal(dilate(values, size)[..., channel], expected)
-        rim = np.pad(expected, size // 2)  # an erosion that sees the border as white
         closed = ndimage.minimum_filter(expected, size, mode="constant", cval=255)
-        assert np.array_equal(close_gaps(values, size)[..., channel], closed) and rim.shape
+        assert np.array_equal(close_gaps(values, size)[..., channel], closed)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -139,7 +139,7 @@ def test_what_is_not_ruled_stays():
     for y in (50, 60, 130):  # three lines that are unevenly spaced
         ink[y : y + 2, 20:280] = 0.8
     left, ruled = ruled_out(ink)
-    assert not ruled and left is not None and np.array_equal(left, ink)
+    assert not ruled and np.array_equal(left, ink)
 
 
 @pytest.mark.parametrize(("pixels", "width"), [(0, 4), (1, 6), (2.5, 9), (-1, 4)])
@@ -156,7 +156,7 @@ def test_doubt_grows_with_ink_and_parts():
     few[50, 10:90] = True
     many = np.random.default_rng(0).random((100, 100)) < 0.3
     low, high = (
-        doubt(np.where(mask, value, 0), ground, Parts(mask, mask * value), value, None)
+        doubt(doubt_features(mask * value, ground, Parts(mask, mask * value), value, None))
         for mask, value in ((few, 0.8), (many, 0.3))
     )
-    assert low < 0.01 < high
+    assert low < 0.01 < 0.5 < high

@@ -282,3 +282,18 @@ def test_a_gallery_leaves_system_folders_out(tmp_path, name):
         folder.mkdir(exist_ok=True)
         Image.new("RGB", (4, 4)).save(folder / "a.png")
     assert [str(path) for path in list_images(tmp_path)] == [str(tmp_path / "a.png"), str(tmp_path / "holiday" / "a.png")]
+
+
+def test_options_of_sketches_reach_the_processor(work, pipe):
+    """White on gray is all ink in the border mode, and a drawing in the other."""
+    image = Image.new("RGB", (60, 60), (128, 128, 128))
+    image.paste("white", (20, 20, 40, 24))
+    photos = str(work / "photos")
+    border = pipeline("sketch-retrieval", model=str(work / "model"), ink_mode="border")
+    gallery = pipe.encode_gallery(photos)
+    scores = [[result["score"] for result in found] for found in (pipe(image, gallery=gallery), border(image, gallery=gallery))]
+    assert scores[0] != scores[1]
+    assert [result["score"] for result in pipe(image, gallery=gallery, ink_mode="border")] == pytest.approx(scores[1])
+    assert [result["score"] for result in border([image], gallery=gallery, ink_mode="auto")[0]] == pytest.approx(scores[0])
+    with pytest.raises(TypeError, match="the pipeline has no option ink_mod: ink_threshold"):
+        pipe(image, gallery=gallery, ink_mod="border")
