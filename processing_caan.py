@@ -38,6 +38,7 @@ except ImportError:
 MODALITIES = ("sketch", "photo")
 INK_MODES = ("auto", "border")
 NO_DRAWING = 0.9975  # doubt from which a picture is refused as a sketch
+TELLING_SIDE = 64  # pixels of the shorter side from which that can be certain
 SKETCH_SIDE = 700  # pixels of the shorter side to which a camera's JPEG of a sketch is decoded at least
 INK_OPTIONS = ("ink_threshold", "ink_padding", "sketch_shade", "ink_mode", "ink_width")
 SOURCES = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)  # of one picture; so are open files
@@ -512,7 +513,7 @@ def take_sketch(image: Image.Image, threshold: float, padding: float, mode: str,
     drawing = find_drawing(image)
     cure = '`caan figures sketches FILE` shows what was found in it; ink_mode="border" takes it as it is.'
     unsure = doubt(drawing.features)
-    if unsure > NO_DRAWING:
+    if unsure > NO_DRAWING and min(image.size) >= TELLING_SIDE:
         raise ValueError(f"the sketch is no drawing but a photo of something: {cure}")
     if unsure > 0.5:
         warnings.warn(f"the sketch may be no drawing ({unsure:.0%} sure): {cure}", stacklevel=2)

@@ -7,9 +7,9 @@ Drawings: 500 of Sketchy and 500 of OpenMoji as they are, and the former each on
 turn, by another seed than that of the doubt's own fit (400 photos, 400 drawings). Photos: 500 of Sketchy.
 """
 
+import argparse
 import hashlib
 import random
-import sys
 import warnings
 from pathlib import Path
 
@@ -100,7 +100,9 @@ def pictures(count: int, seed: int) -> tuple[list[Image.Image], list[Image.Image
 
 def main() -> None:
     """Prints the weights of a new fit, or measures, prints and writes both tables."""
-    if "--fit" in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fit", action="store_true", help="fit the weights anew and print them")
+    if parser.parse_args().fit:
         _, photos, papers = pictures(FIT_COUNT, FIT_SEED)
         weights, bias = fit(features_of(photos), features_of(papers))
         print("weights", weights.round(2).tolist(), "bias", round(bias, 2))

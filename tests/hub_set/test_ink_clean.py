@@ -83,6 +83,19 @@ def test_a_drawing_on_the_checks_of_transparency():
     assert 0.05 < (np.asarray(found) < 128).mean() < 0.25
 
 
+@pytest.mark.parametrize(("side", "refused"), [(64, True), (63, False)])
+def test_what_is_no_drawing_is_refused_where_it_is_large_enough_to_tell(side, refused):
+    cells = np.random.default_rng(0).integers(0, 256, (side // 16 + 2, 14, 3), dtype=np.uint8)
+    noise = Image.fromarray(cells).resize((200, side), Image.Resampling.BICUBIC)  # colours that change softly, as in a photo
+    if refused:
+        with pytest.raises(ValueError, match="the sketch is no drawing but a photo of something: `caan figures sketches FILE`"):
+            image_processor().prepare(noise, "sketch")
+    else:
+        with pytest.warns(UserWarning, match=r"the sketch may be no drawing \(100% sure\)"):
+            image_processor().prepare(noise, "sketch")
+    assert image_processor().prepare(noise, "sketch", ink_mode="border").mode == "RGB"
+
+
 def test_the_border_mode_is_the_one_before():
     image = drawing("white", (30, 30, 30))
     before = np.asarray(crop_to_ink(image, 0.1, 0.05))
