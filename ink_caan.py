@@ -86,10 +86,10 @@ def pad_to_square(image: Image.Image, box: tuple[int, int, int, int], padding: f
 def is_clean(image: Image.Image, least_width: float) -> bool:
     """Whether an RGB picture is a digital drawing that can be taken as it is.
 
-    The rule: every pixel is gray; at least half are pure white (255), and what is paler than 230 is no more than the soft edge
-    of lines; nearly black (at most 80) is at least a quarter of what is not white; no row or column along the border is a line
-    (scanner edges, frames); no speck of at most a hundredth of the drawing stands alone, further from all other ink than a
-    sixteenth of it; lines are at least `least_width` of the drawing's longer side in the mean.
+    The rule: every pixel is gray; at least half are pure white (255), and what is paler than 230 is the soft edge of lines, but
+    for a tenth of the ink at most; nearly black (at most 80) is at least a quarter of what is not white; no row or column along
+    the border is a line (scanner edges, frames); no speck of at most a hundredth of the drawing stands alone, further from all
+    other ink than a sixteenth of it; lines are at least `least_width` of the drawing's longer side in the mean.
     """
     red, green, blue = image.split()
     if ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox():
@@ -99,7 +99,7 @@ def is_clean(image: Image.Image, least_width: float) -> bool:
         return False
     gray = np.asarray(red)
     ink = gray < 230
-    if levels[230:255].any() and ((gray < 255) & ~near(ink, 2)).sum() > ink.sum() / 20:
+    if levels[230:255].any() and ((gray < 255) & ~near(ink, 2)).sum() > ink.sum() / 10:
         return False
     left, top, right, bottom = bounding_box(ink)
     side = max(right - left, bottom - top)
