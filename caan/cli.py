@@ -17,6 +17,9 @@ from caan import __version__
 COMMANDS = {
     "train": ("caan.training.command", "train a model by a recipe, such as openmoji"),
     "eval": ("caan.evaluation.command", "evaluate retrievers on a zero-shot benchmark"),
+    "index": ("caan.search.index_command", "make a gallery of your photos, or bring one up to date"),
+    "search": ("caan.search.search_command", "find photos of a gallery by a sketch"),
+    "gallery": ("caan.search.gallery_command", "list, check, move and remove galleries"),
     "describe": ("caan.descriptions.command", "write descriptions of classes with a language model"),
     "export": ("caan.export.command", "write the towers as ONNX or torch.export files, checked and scored"),
     "figures": ("caan.figures.command", "show what the processor makes of pictures of sketches"),

@@ -35,9 +35,12 @@ COUNT, NOT_NEGATIVE = Range(1), Range(0)
 SHARE, SHARE_BELOW_ONE, SHARE_ABOVE_ZERO = Range(0, 1), Range(0, 1, below=True), Range(0, 1, above=True)
 
 
-def option(default, text: str, allowed: Range | None = None):
-    """A dataclass field with a help text and, for a number or a list of numbers, its range. A list is copied."""
-    metadata = {"help": text} if allowed is None else {"help": text, "range": allowed}
+def option(default, text: str, allowed: Range | None = None, short: str | None = None):
+    """A dataclass field with a help text and, for a number or a list of numbers, its range; `short` is another name, such as
+    -n. A list is copied."""
+    metadata: dict = {"help": text}
+    metadata |= {} if allowed is None else {"range": allowed}
+    metadata |= {} if short is None else {"aliases": [short]}
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -238,3 +241,52 @@ class TrainPushOptions(PushOptions):
             raise ValueError("push_to_hub needs hub_model_id, the repository, such as org/caan-sketchy.")
         if self.push_steps and not self.push_to_hub:
             raise ValueError("push_steps needs push_to_hub.")
+
+
+@dataclass
+class GalleryOptions(Options):
+    """Which gallery, and the model that makes and searches it."""
+
+    gallery: str = option(
+        "default",
+        "Its name, or its folder (a path with a slash), milvus://HOST:PORT/NAME, or hf://datasets/ORG/NAME (to search only).",
+    )
+    model: str | None = option(
+        None, "Hub id or folder, as caan eval takes it; none = the gallery's own, for a new one the model used last."
+    )
+    image_size: int | None = option(
+        None, "Side of the input of a plain vision model, in pixels; none = what its preprocessor makes.", COUNT
+    )
+    device: str | None = option(None, "cpu, cuda, ...; none = the fastest there is.")
+
+
+@dataclass
+class IndexOptions(GalleryOptions):
+    """How a gallery is brought up to its folders."""
+
+    exclude: list[str] | None = option(
+        None, "Patterns of paths below a folder that are left out, from now on, such as 'drafts/*' '*.png'; * stands for / too."
+    )
+    retry: bool = option(False, "Also read files again that could not be read the last time.")
+    dry_run: bool = option(False, "Say what would be done, and do nothing.")
+    yes: bool = option(False, "Go on where a folder that had photos holds none any more: they leave the gallery.")
+    batch_size: int = option(64, "Photos encoded at once; halved where the memory does not suffice.", COUNT)
+    num_workers: int = option(2, "Processes that read photos; 0 = none.", NOT_NEGATIVE)
+
+
+@dataclass
+class SearchOptions(GalleryOptions):
+    """What is searched, and how the answer is shown."""
+
+    top_k: int = option(20, "Pictures that are shown.", COUNT, short="-n")
+    under: str | None = option(None, "Search only photos at or below this folder.")
+    json: bool = option(False, "Print JSON alone: path, score, rank, copies.")
+    paths: bool = option(False, "Print the paths alone, one a line.")
+    picture: str = option("search.png", "The picture of the results; none = none.")
+    open: bool = option(False, "Show the picture.")
+    explain: bool = option(False, "Also draw which part of a photo answers which stroke, for the first results.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.json and self.paths:
+            raise ValueError("json and paths are two forms of the answer: give one.")

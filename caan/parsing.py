@@ -21,6 +21,7 @@ from transformers import HfArgumentParser
 
 HERE = Path(__file__).parent
 RECIPES = next((path for path in (HERE / "recipes", HERE.parent / "recipes") if path.is_dir()), HERE / "recipes")
+TRUTH = {"yes", "true", "t", "y", "1", "no", "false", "f", "n", "0"}  # what HfArgumentParser takes for a switch
 NESTED = "model_config"  # the option that is a mapping
 
 
@@ -58,6 +59,18 @@ class OptionParser(HfArgumentParser):
         allowed = metadata.pop("range", None)
         field.metadata = metadata if allowed is None else {**metadata, "help": f"{metadata['help']} [{allowed}]"}  # type: ignore
         HfArgumentParser._parse_dataclass_field(parser, field)
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse, but a switch takes the next argument as its value only where that is one: `--yes FOLDER` is a switch."""
+        given = list(sys.argv[1:] if args is None else args)
+        switches = {
+            name for action in self._actions if action.const is True and action.nargs == "?" for name in action.option_strings
+        }
+        for place, argument in enumerate(given):
+            following = given[place + 1].lower() if place + 1 < len(given) else ""
+            if argument in switches and following not in TRUTH:
+                given[place] = f"{argument}=true"
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with usage and message, exit status 2."""

@@ -1,0 +1,39 @@
+"""The gallery and the model that a command means."""
+
+import shlex
+
+from caan.options import GalleryOptions
+from caan.search.encoder import Source
+from caan.search.gallery import Gallery
+from caan.search.identity import SOURCE
+from caan.search.names import last_model, open_engine
+
+WITHOUT_CAAN = "openai/clip-vit-base-patch32"  # finds photos by sketches without training, and is known to everyone
+
+
+def open_gallery(options: GalleryOptions, create: bool = False) -> Gallery:
+    """The gallery of a command, with the model that it names; without one its own, for a new gallery the one used last.
+
+    Raises:
+        ValueError: there is no such gallery, or no model is known for a new one.
+    """
+    engine = open_engine(options.gallery, create)
+    kept = engine.settings().get(SOURCE)
+    last = last_model()
+    source = Source.from_json(kept) if kept else Source.from_json(last) if last else None
+    if options.model or options.image_size:
+        source = Source(options.model or (source.model if source else ""), options.image_size)
+    if source is None or not source.model:
+        raise ValueError(
+            "No model is chosen yet. Take one from the Hub that finds photos by sketches without training: --model "
+            f"{WITHOUT_CAAN}\nor train a small CAAN here in minutes: caan train openmoji, then --model outputs/openmoji"
+        )
+    gallery = Gallery(engine, source, options.device)
+    if options.model or options.image_size:
+        gallery.encoder  # noqa: B018  another model is refused, also where nothing is to be encoded
+    return gallery
+
+
+def name_option(gallery: str) -> str:
+    """How a command names a gallery, after a blank; nothing for the default one."""
+    return "" if gallery == "default" else f" --gallery {shlex.quote(gallery)}"

@@ -1,0 +1,116 @@
+"""Make a gallery of your photos, or bring one up to date.
+
+    caan index ~/Photos                                  # the gallery "default", by the model used last
+    caan index ~/Photos --model org/caan-sketchy         # by another one
+    caan index                                           # all folders of the gallery again: only what changed
+    caan index ~/Photos --dry_run                        # what would be done
+    caan index /data/a /data/b --gallery work --exclude 'drafts/*' '*.png'
+
+Then: caan search sketch.png. Stopped or killed, it loses a few seconds of work; the same command goes on.
+
+Left out are hidden entries, those of operating systems (@eaDir, .thumbnails, System Volume Information, ...), and files that
+are no pictures; files that cannot be read are named and counted.
+
+exit status: 0 done, also where files were left out; 1 bad input, such as a folder that is not there; 2 wrong options; 130
+stopped with Ctrl-C; 143 stopped by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from caan.errors import exit_on_error
+from caan.options import IndexOptions
+from caan.parsing import OptionParser
+
+if TYPE_CHECKING:
+    from caan.search.gallery import Gallery
+    from caan.search.refresh import Changes
+
+SHOWN = 10  # problems that are printed
+
+
+def main(argv: list[str], prog: str) -> int:
+    """Runs the command; returns the exit status."""
+    parser = OptionParser((IndexOptions,), prog=prog, description=__doc__)
+    parser.add_argument("folders", metavar="FOLDER", nargs="*", help="folders of photos; none = those of the gallery")
+    options, given = parser.fill(argv)
+    with exit_on_error(prog, f"what was encoded is kept; to go on: {shlex.join([*prog.split(), *argv])}"):
+        index(options, given.folders)
+    return 0
+
+
+def index(options: IndexOptions, folders: list[str]) -> None:
+    """Brings each folder in, and says what was done."""
+    from caan.search.choosing import open_gallery  # imports torch
+    from caan.search.names import keep_last_model
+
+    for folder in folders:
+        if not os.path.isdir(folder):
+            raise ValueError(f"There is no folder {folder}: nothing was done.")
+    if options.dry_run:
+        print("\n".join(map(describe_plan, plan(options, folders))))
+        return
+    with open_gallery(options, create=True) as gallery:
+        if not folders and not gallery.engine.roots():
+            raise ValueError(f"The gallery {options.gallery} has no folder yet: caan index FOLDER.")
+        names = ("exclude", "retry", "yes", "batch_size", "num_workers")
+        given = {name: getattr(options, name) for name in names}
+        for folder in folders or [None]:
+            for changes in gallery.refresh(**given) if folder is None else gallery.add(folder, **given):
+                print(describe_changes(changes))
+        keep_last_model(gallery.encoder.source.to_json())
+        print(summary(gallery, options.gallery))
+
+
+def plan(options: IndexOptions, folders: list[str]) -> list[Changes]:
+    """What would be done. A gallery that is not there is not made."""
+    from caan.search.gallery import Gallery
+    from caan.search.names import open_engine, place_of
+    from caan.search.photos import folder_path, show
+    from caan.search.refresh import Changes
+
+    with tempfile.TemporaryDirectory() as empty:
+        missing = "://" not in options.gallery and not place_of(options.gallery).exists()
+        with Gallery(open_engine(empty if missing else options.gallery, create=missing)) as gallery:
+            plans = [gallery.plans(folder, options.exclude, options.retry) for folder in folders or [None]]
+    return [Changes.planned(show(folder_path(place)), plan) for part in plans for place, plan in part.items()]
+
+
+def describe_plan(changes: Changes) -> str:
+    """What would be done for a folder."""
+    return (
+        f"{changes.folder}: would read {changes.encoded:,} new or changed files (those that only moved are not encoded again), "
+        f"remove {changes.removed:,}, leave {changes.unchanged:,} as they are{left_out(changes.left_out)}"
+    )
+
+
+def describe_changes(changes: Changes) -> str:
+    """What was done for a folder, with the first files that could not be read."""
+    rate = f" ({changes.encoded / changes.seconds:.1f} photos/s)" if changes.encoded else ""
+    lines = [
+        f"{changes.folder}: {changes.encoded:,} encoded{rate}, {changes.known:,} known by their bytes, "
+        f"{changes.removed:,} removed, {changes.unchanged:,} as they were{left_out(changes.left_out)}"
+    ]
+    if changes.problems:
+        lines.append(f"  {len(changes.problems):,} could not be read, and are tried again when they change, or with --retry:")
+        lines += [f"    {problem}" for problem in list(changes.problems.values())[:SHOWN]]
+        lines += ["    ..."] if len(changes.problems) > SHOWN else []
+    return "\n".join(lines)
+
+
+def left_out(counts: Counter[str]) -> str:
+    """How many entries were left out, and why."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
+    return f"; left out: {reasons}" if reasons else ""
+
+
+def summary(gallery: Gallery, name: str) -> str:
+    """What the gallery holds now, and the next command."""
+    size = gallery.info()
+    search = "caan search SKETCH" + ("" if name == "default" else f" --gallery {shlex.quote(name)}")
+    return f"the gallery {name} holds {size.photos:,} photos ({size.contents:,} different ones); search it: {search}"

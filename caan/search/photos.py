@@ -1,0 +1,85 @@
+"""The photo files of a folder, as a gallery sees them: told by suffix, sizes and times, and the hash of their bytes."""
+
+import fnmatch
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from caan.search.engine import Folder, Photo
+from pipeline_caan import image_suffixes, read_folders
+
+CHUNK = 1 << 20  # bytes that are hashed at once
+
+
+@dataclass
+class Scan:
+    """What is in a folder: `photos` (their contents not read yet, b""), and how many entries were left out, by reason."""
+
+    photos: list[Photo] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def scan_folder(folder: Folder, exclude: Sequence[str] = ()) -> Scan:
+    """The photos at and below a folder, sorted by path.
+
+    Links to folders are followed, each folder once; hidden entries and those of operating systems (`@eaDir`, `.thumbnails`,
+    `System Volume Information`) are left out.
+
+    Args:
+        exclude: patterns of paths below the root, such as `drafts/*` or `*.png`, in which * stands for slashes too.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    place, root = Path(folder_path(folder)), Path(os.fsdecode(folder.root))
+    if not place.is_dir():
+        raise ValueError(f"There is no folder {show(place)}: is a disk not connected? The gallery keeps what it has of it.")
+    suffixes, scan = image_suffixes(), Scan()
+    for files, problems in read_folders(place):
+        scan.left_out.update(problem.rpartition("(")[2].rstrip(")") for problem in problems)
+        for file in files:
+            below = os.fsencode(file.relative_to(root).as_posix())
+            if any(fnmatch.fnmatch(os.fsdecode(below), pattern) for pattern in exclude):
+                scan.left_out["excluded"] += 1
+            elif file.suffix.lower() not in suffixes:
+                scan.left_out[f"{file.suffix.lower()} is no picture" if file.suffix else "no suffix"] += 1
+            else:
+                scan.photos += stat_photo(file, folder.root, below)
+    scan.photos.sort(key=lambda photo: photo.path)
+    return scan
+
+
+def stat_photo(file: Path, root: bytes, path: bytes) -> list[Photo]:
+    """The photo of a file, without its content; empty where it has gone since it was listed."""
+    try:
+        status = file.stat()
+    except OSError:
+        return []
+    return [Photo(root, path, status.st_size, status.st_mtime_ns, b"")]
+
+
+def full_path(photo: Photo) -> str:
+    """Where a photo is, as Python's calls on files take it; bytes that are no UTF-8 by surrogateescape."""
+    return os.path.join(os.fsdecode(photo.root), os.fsdecode(photo.path))
+
+
+def hash_file(path: str) -> bytes:
+    """SHA-256 of a file's bytes. Raises OSError where it cannot be read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(CHUNK):
+            digest.update(part)
+    return digest.digest()
+
+
+def folder_path(folder: Folder) -> str:
+    """Where a folder is, as `full_path` says of a photo."""
+    return os.path.join(os.fsdecode(folder.root), os.fsdecode(folder.path)) if folder.path else os.fsdecode(folder.root)
+
+
+def show(path: str | os.PathLike) -> str:
+    """A path as it can be printed, whatever bytes its name has."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

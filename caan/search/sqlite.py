@@ -1,0 +1,131 @@
+"""The SQLite file of a gallery: its tables, how it is opened, and what its errors mean."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+FILE = "gallery.sqlite"
+APPLICATION, VERSION = 0x4341414E, 1  # "CAAN" in the file's header, and the form of the tables
+WAIT = 60  # seconds for another writer; each holds the file for a fraction of one
+UNIT = 0.01  # how far the length of a float16 vector may be from 1
+
+# Numbers of contents are never given twice and their vectors never change, so that what is made from them stays right.
+# Thumbnails have a table of their own: between vectors they would make reading those 4 times slower.
+TABLES = """
+create table counters (name text primary key, value integer not null) strict;
+insert into counters values ('generation', 0);
+create table settings (name text primary key, value text not null) strict;
+create table roots (id integer primary key, path blob not null unique) strict;
+create table contents (
+    id integer primary key autoincrement, hash blob not null unique, vector blob not null, made_at real not null
+) strict;
+create table photos (
+    id integer primary key, root integer not null references roots, path blob not null, size integer not null,
+    mtime_ns integer not null, content integer references contents, problem text not null, unique (root, path)
+) strict;
+create index photos_of_content on photos (content);
+create table thumbnails (content integer primary key references contents on delete cascade, jpeg blob not null) strict;
+"""
+
+
+def require_gallery(folder: Path, create: bool) -> None:
+    """Raises ValueError where a folder is no place for a gallery: it holds something else, or nothing and `create` is false."""
+    if (folder / FILE).exists():
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} holds other things than a gallery: give another place.")
+    if not create:
+        raise ValueError(f"There is no gallery at {folder}: caan index FOLDER --gallery NAME makes one.")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def connect(file: Path) -> sqlite3.Connection:
+    """The open file, with its tables.
+
+    Raises:
+        ValueError: it is damaged, no gallery, or one of a later version; it is left as it is.
+    """
+    with checked(file.parent):
+        database = sqlite3.connect(file, timeout=WAIT, isolation_level=None, check_same_thread=False)
+        try:
+            prepare(database, file.parent)
+        except BaseException:
+            database.close()
+            raise
+    return database
+
+
+def prepare(database: sqlite3.Connection, folder: Path) -> None:
+    """Settings of a connection; and the tables, in a new file. A file of another program is only read."""
+    require_own(database, folder)
+    database.execute("pragma journal_mode = wal")
+    database.execute("pragma synchronous = normal")
+    database.execute("pragma foreign_keys = on")
+    database.execute("begin immediate")
+    if not database.execute("select 1 from sqlite_master").fetchone():
+        for statement in TABLES.split(";\n"):
+            database.execute(statement)
+        database.execute(f"pragma application_id = {APPLICATION}")
+        database.execute(f"pragma user_version = {VERSION}")
+    database.execute("commit")
+
+
+def require_own(database: sqlite3.Connection, folder: Path) -> None:
+    """Raises ValueError for a database that is not empty and of another program, or of a later version."""
+    application, version = (database.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    if application != APPLICATION and database.execute("select 1 from sqlite_master").fetchone():
+        raise ValueError(f"{folder / FILE} is a database of another program: give another place.")
+    if version > VERSION:
+        raise ValueError(
+            f"{folder} was written by a later version of caan (format {version}, known is {VERSION}): update caan."
+        )
+
+
+@contextmanager
+def checked(folder: Path) -> Iterator[None]:
+    """Errors of SQLite as errors that say what is to be done. What is on disk is left as it is."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        said = str(error)
+        if "full" in said:
+            raise OSError(f"No space left on device for the gallery {folder}; what was written before is kept.") from error
+        if "locked" in said:
+            raise ValueError(f"The gallery {folder} is written by another process that does not end: wait for it.") from error
+        if "readonly" in said or "unable to open" in said:
+            raise PermissionError(
+                f"The gallery {folder} cannot be written ({said}): check the rights of the folder."
+            ) from error
+        if isinstance(error, sqlite3.DatabaseError) and ("malformed" in said or "not a database" in said or "disk I/O" in said):
+            raise ValueError(
+                f"The gallery {folder} is damaged ({said}). It is left as it is: copy it back from a backup, or index the "
+                "photos into another one (caan index FOLDER --gallery NAME)."
+            ) from error
+        raise
+
+
+def damage(database: sqlite3.Connection) -> list[str]:
+    """What is wrong in the file, in words: its pages, its references, its vectors."""
+    found = [f"SQLite: {text}" for (text,) in database.execute("pragma integrity_check") if text != "ok"]
+    if found:
+        return found
+    broken = database.execute("pragma foreign_key_check").fetchall()
+    found += [f"{len(broken)} rows point to rows that are missing"] if broken else []
+    query = "select count(*) from photos where (content is null) = (problem = '')"
+    found += [f"{n} photos have neither a picture nor a reason" for (n,) in database.execute(query) if n]
+    query = "select count(*) from contents where id not in (select content from thumbnails)"
+    found += [f"{n} pictures have no thumbnail" for (n,) in database.execute(query) if n]
+    return found + damaged_vectors(database)
+
+
+def damaged_vectors(database: sqlite3.Connection) -> list[str]:
+    """Vectors of another width than the first, or whose length is not 1."""
+    width, wrong = None, 0
+    for (vector,) in database.execute("select vector from contents order by id"):
+        values = np.frombuffer(vector[: len(vector) // 2 * 2], dtype="<f2").astype(np.float32)
+        width = width or len(vector)
+        wrong += len(vector) != width or not abs(float(np.linalg.norm(values)) - 1) < UNIT
+    return [f"{wrong} vectors are damaged"] if wrong else []
