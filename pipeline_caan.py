@@ -326,7 +326,7 @@ def model_identity(model, image_processor) -> dict | None:
     name = getattr(model, "name_or_path", "")
     return {
         "name": os.path.basename(os.path.abspath(name)) if os.path.exists(name) else name,
-        "revision": getattr(model.config, "_commit_hash", None),
+        "revision": getattr(getattr(model, "config", None), "_commit_hash", None),
         "weights": fingerprint(tensors),
         "config": feature_settings(model),
         "photos": photo_settings(image_processor),
@@ -334,8 +334,8 @@ def model_identity(model, image_processor) -> dict | None:
 
 
 def feature_settings(model) -> dict:
-    """`FEATURE_SETTINGS` of a model's config."""
-    return {name: getattr(model.config, name, None) for name in FEATURE_SETTINGS}
+    """`FEATURE_SETTINGS` of a model's config, where it has one."""
+    return {name: getattr(getattr(model, "config", None), name, None) for name in FEATURE_SETTINGS}
 
 
 def photo_settings(image_processor) -> dict:
