@@ -386,8 +386,9 @@ class SketchRetrievalPipeline(Pipeline):
         Args:
             sketches: a path, URL, PIL image, array, file or bytes; several of them (a list, a column of a data set, an array
                 of them), encoded in batches with progress; or a generator or `Dataset`, answered one by one.
-            gallery: a `Gallery` or its .safetensors file; features (count, hidden_size); or pictures to encode now: a folder
-                or a list of paths, URLs and PIL images.
+            gallery: a `Gallery` or its .safetensors file; a gallery on disk, a server or the Hub (`caan.search.gallery.Gallery`,
+                opened); features (count, hidden_size); or pictures to encode now: a folder or a list of paths, URLs and PIL
+                images.
             top_k: results a sketch, at most the whole gallery.
             batch_size, num_workers: as in any pipeline; a list of sketches takes 64 at once by default.
             ink_mode and the like: options of `CAANImageProcessor` for the sketches of this call.
@@ -404,8 +405,7 @@ class SketchRetrievalPipeline(Pipeline):
         loading = {name: options.pop(name, None) for name in ("batch_size", "num_workers")}
         ink, _, ranking = self._sanitize_parameters(**options)
         ink, ranking = {**self._preprocess_params, **ink}, {**self._postprocess_params, **ranking}
-        if isinstance(ranking.get("gallery"), Gallery):
-            self._require_own(ranking["gallery"])  # at each call: the model may have been trained since the gallery was given
+        self._require_own(ranking.get("gallery"))  # at each call: the model may have been trained since the gallery was given
         if isinstance(sketches, (types.GeneratorType, Dataset)):
             return super().__call__(sketches, **loading, **ranking, **ink)
         sketches, alone = as_batch(sketches)
@@ -460,14 +460,18 @@ class SketchRetrievalPipeline(Pipeline):
     def _as_gallery(self, gallery) -> Gallery:
         if isinstance(gallery, (str, os.PathLike)) and os.fspath(gallery).endswith(GALLERY_SUFFIX):
             gallery = Gallery.load(gallery)
-        if isinstance(gallery, Gallery):
+        if isinstance(gallery, Gallery) or hasattr(gallery, "search_vector"):
             return gallery
         if isinstance(gallery, (torch.Tensor, np.ndarray)):
             return Gallery(torch.as_tensor(gallery))
         return self.encode_gallery(gallery)
 
-    def _require_own(self, gallery: Gallery) -> None:
+    def _require_own(self, gallery: Any) -> None:
         """Raises ValueError where another model, or this one with other settings for photos, made a gallery's features."""
+        if not isinstance(gallery, Gallery):
+            if gallery is not None:
+                gallery.require_model(self.identity())
+            return
         own = self.identity() if gallery.model else None
         others = {"weights": "another model", "config": "other settings of the model"}
         for part, what in {**others, "photos": "other settings of the image processor"}.items():
@@ -484,11 +488,14 @@ class SketchRetrievalPipeline(Pipeline):
     def _forward(self, inputs):
         return {"features": self.model.get_sketch_features(inputs["pixel_values"])}
 
-    def postprocess(self, outputs, gallery: Gallery | None = None, top_k: int = 10) -> list[dict]:
+    def postprocess(self, outputs, gallery: Any = None, top_k: int = 10) -> list[dict]:
         """The best `top_k` pictures of the gallery for one sketch, each `{"image", "score", "rank"}`, by cosine similarity."""
         if gallery is None:
             raise ValueError("Say where to search: gallery= a folder, a list of pictures, features, or a .safetensors file.")
         query = F.normalize(outputs["features"].float(), dim=-1).squeeze(0)  # (hidden_size,)
+        if not isinstance(gallery, Gallery):
+            found = gallery.search_vector(query.cpu().numpy(), top_k)
+            return [{"image": result.path, "score": result.score, "rank": result.rank} for result in found]
         if gallery.features.shape[1] != len(query):
             raise ValueError(
                 f"The gallery's features are {gallery.features.shape[1]} wide, the sketch's {len(query)}: "

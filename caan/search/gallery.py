@@ -193,6 +193,16 @@ class Gallery:
         results = group_copies(found, self.engine.vectors(hashes), self.engine.files(hashes, folder), top_k)
         return Found(results, standing_of(found[0][1], self.engine.sample(SAMPLE) @ query) if found else None)
 
+    def require_model(self, identity: dict | None) -> None:
+        """Checks that vectors of a model (`pipeline_caan.model_identity`) compare with the gallery's.
+
+        Raises:
+            ValueError: another model made it, or it cannot be told.
+        """
+        if identity is None:
+            raise ValueError("The model's weights are not in memory (offloaded), so that they cannot be told from others.")
+        require_same(self.engine.settings(), identity, self.engine.uri)
+
     def info(self) -> Size:
         """How much it holds and takes."""
         return self.engine.size()

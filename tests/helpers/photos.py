@@ -1,13 +1,9 @@
-"""Folders of small photos, and a gallery of them by the correlation of pixels: no weights, a millisecond a picture."""
+"""Folders of small photos of shapes."""
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image, ImageDraw
-
-from caan.search.encoder import Encoder, Source
-from caan.search.gallery import Gallery
 
 SHAPES = ("circle", "square", "cross", "bar")
 
@@ -38,23 +34,3 @@ def photo_folder(root: Path, per_shape: int = 3) -> Path:
         for seed in range(per_shape):
             shape(name, 100 * number + seed, "#f4efe6").save(root / name / f"{seed}.png")
     return root
-
-
-@pytest.fixture(scope="session")
-def pixels() -> Encoder:
-    """The encoder of the tests."""
-    return Encoder.load(Source("pixels"), "cpu")
-
-
-@pytest.fixture
-def photos(tmp_path) -> Path:
-    """Twelve photos in four folders."""
-    return photo_folder(tmp_path / "photos")
-
-
-@pytest.fixture
-def gallery(tmp_path, pixels, photos):
-    """The gallery of `photos`, open."""
-    with Gallery.open(tmp_path / "gallery", pixels) as opened:
-        opened.add(photos, progress=False)
-        yield opened

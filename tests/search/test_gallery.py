@@ -5,13 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-from photos import gallery, photo_folder, photos, pixels, shape  # noqa: F401 (fixtures)
+from photos import shape
 from PIL import Image
 
 from caan.search.encoder import Encoder, Source
 from caan.search.engine import UNREADABLE
 from caan.search.gallery import Gallery
-
 
 
 def paths(found) -> list[str]:
