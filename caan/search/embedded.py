@@ -50,6 +50,16 @@ class EmbeddedEngine(Engine):
             yield self._database
 
     @contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Several reads of one state."""
+        with self._reading() as database:
+            database.execute("begin")
+            try:
+                yield database
+            finally:
+                database.execute("commit")
+
+    @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction, from here on the only one; undone on any error."""
         with self._lock, checked(self.folder):
@@ -129,14 +139,12 @@ class EmbeddedEngine(Engine):
 
     @staticmethod
     def _add(database: sqlite3.Connection, contents: Sequence[Content]) -> None:
-        now = time.time()
-        for content in contents:
+        last = database.execute("select coalesce(max(id), 0) from contents").fetchone()[0]
+        for number, content in enumerate(contents, max(last + 1, time.time_ns())):
             vector = np.ascontiguousarray(content.vector, dtype="<f2").tobytes()
-            added = database.execute(
-                "insert or ignore into contents (hash, vector, made_at) values (?, ?, ?)", (content.hash, vector, now)
-            )
+            added = database.execute("insert or ignore into contents values (?, ?, ?)", (number, content.hash, vector))
             if added.rowcount:
-                database.execute("insert into thumbnails values (?, ?)", (added.lastrowid, content.thumbnail))
+                database.execute("insert into thumbnails values (?, ?)", (number, content.thumbnail))
 
     def drop(self, photos: Iterable[Photo]) -> int:
         with self._writing() as database:
@@ -149,7 +157,7 @@ class EmbeddedEngine(Engine):
             return database.execute(statement).rowcount
 
     def nearest(self, query: np.ndarray, count: int, folder: Folder | None = None) -> list[tuple[bytes, float]]:
-        with self._reading() as database:
+        with self._snapshot() as database:
             allowed = None if folder is None else self._contents_in(folder)
             scores, ids = self._live.search(np.asarray(query, dtype=np.float32), count, allowed)
             hashes = {number: self._hash(database, number) for number in ids}
@@ -242,16 +250,21 @@ class EmbeddedEngine(Engine):
         cursor = self._database.execute("select id from contents order by id")
         return np.fromiter((number for (number,) in cursor), dtype=np.int64)
 
-    def _rows(self, after: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Numbers (n,) and vectors (n, width) float16 of the contents with a higher number than `after`, in parts."""
-        while True:
-            query = f"select id, vector from contents where id > ? order by id limit {PAGE}"
-            rows = self._database.execute(query, (after,)).fetchall()
+    def _rows(self, ids: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Numbers (n,), ascending, and vectors (n, width) float16 of some contents, or of all, in parts."""
+        after, left = 0, ids
+        while left is None or len(left):
+            if left is None:
+                query, values = f"id > ? order by id limit {PAGE}", [after]
+            else:
+                query, values = f"id in ({', '.join('?' * len(left[:PARAMETERS]))}) order by id", left[:PARAMETERS].tolist()
+                left = left[PARAMETERS:]
+            rows = self._database.execute(f"select id, vector from contents where {query}", values).fetchall()
             if rows:
                 vectors = np.frombuffer(b"".join(vector for _, vector in rows), dtype="<f2").reshape(len(rows), -1)
                 yield np.array([number for number, _ in rows], dtype=np.int64), vectors
                 after = rows[-1][0]
-            if len(rows) < PAGE:
+            elif left is None:
                 return
 
 

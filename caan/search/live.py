@@ -1,8 +1,8 @@
 """What an embedded gallery searches: a matrix on disk, made from SQLite, and the rows that came or went since.
 
 A matrix is written anew when much has changed, so that a gallery that grows by a batch every few seconds is searched all the
-while. Numbers of contents only grow and their vectors never change, so a matrix of any age stays right for the rows that are
-left.
+while. Numbers of contents are never given twice and their vectors never change, so a matrix of any age stays right for the rows
+that are left.
 """
 
 import contextlib
@@ -11,89 +11,122 @@ from pathlib import Path
 
 import numpy as np
 
-from caan.search.matrix import Matrix
+from caan.search.matrix import Matrix, write_matrix
 
-# Rows that are searched in memory before they go into a matrix: their exact product takes about a millisecond.
+FILE = "vectors.matrix"
+# Rows that are searched in memory before they go into a file; a new process reads them anew, in about a tenth of a second.
 FRESH = 10_000
 STALE = 0.05  # of a matrix's rows: as many new or removed ones, and it is made anew
-Rows = Iterator[tuple[np.ndarray, np.ndarray]]  # numbers (n,) int64 and vectors (n, width) float16
+Parts = Iterator[tuple[np.ndarray, np.ndarray]]  # numbers (n,) int64, ascending, and vectors (n, width) float16
 
 
 class LiveRows:
     """The rows of a gallery as they are now.
 
     Args:
-        folder: where the matrix is kept. rows: numbers and vectors above a number, in parts. ids: all numbers, ascending.
-        generation: changes with every write.
+        folder: where the matrix is kept. rows: numbers and vectors, of all contents or of given ones, in parts.
+        ids: all numbers, ascending. generation: changes with every write.
     """
 
-    def __init__(self, folder: Path, rows: Callable[[int], Rows], ids: Callable[[], np.ndarray], generation: Callable[[], int]):
-        self.folder, self._rows, self._ids, self._read_generation = folder, rows, ids, generation
+    def __init__(
+        self,
+        folder: Path,
+        rows: Callable[[np.ndarray | None], Parts],
+        ids: Callable[[], np.ndarray],
+        generation: Callable[[], int],
+    ):
+        self.file, self._rows, self._ids, self._read_generation = folder / FILE, rows, ids, generation
         self.generation = -1
-        self.matrix: Matrix | None = None
-        self.matrix_ids = np.empty(0, dtype=np.int64)
-        self.present = np.empty(0, dtype=bool)  # of the matrix's rows: not removed since
-        self.fresh_ids = np.empty(0, dtype=np.int64)
-        self.fresh = np.empty((0, 0), dtype=np.float32)
+        self.kept: Matrix | None = None  # of the file
+        self.present = np.empty(0, dtype=bool)  # rows of it that were not removed since
+        self.fresh: Matrix | None = None  # what it lacks
 
     def search(self, query: np.ndarray, count: int, allowed: np.ndarray | None = None) -> tuple[list[float], list[int]]:
-        """Scores and numbers of the `count` rows nearest to a vector (width,), best first, equals by number.
+        """Scores and numbers of the `count` rows nearest to a unit vector (width,), best first, equals by number.
 
         allowed: the only numbers, ascending; None = all.
         """
         self.update()
-        fresh = np.ones(len(self.fresh_ids), bool) if allowed is None else np.isin(self.fresh_ids, allowed)
-        ids, scores = [self.fresh_ids[fresh]], [self.fresh[fresh] @ query if fresh.any() else np.empty(0, np.float32)]
-        if self.matrix is not None:
-            mask = self.present if allowed is None else self.present & np.isin(self.matrix_ids, allowed)
-            found, rows = self.matrix.search(query[None], count, None if mask.all() else mask)
-            ids.append(self.matrix_ids[rows[0]])
+        scores, ids = [], []
+        for matrix, mask in ((self.kept, self.present), (self.fresh, None)):
+            if matrix is None or not len(matrix):
+                continue
+            if allowed is not None:
+                inside = np.isin(matrix.ids, allowed, assume_unique=True)
+                mask = inside if mask is None else mask & inside
+            found, rows = matrix.search(query[None], count, None if mask is None or mask.all() else mask)
             scores.append(found[0])
-        merged_ids, merged = np.concatenate(ids), np.concatenate(scores)
-        order = np.lexsort((merged_ids, -merged))[:count]
-        return merged[order].tolist(), merged_ids[order].tolist()
+            ids.append(matrix.ids[rows[0]])
+        if not scores:
+            return [], []
+        merged, numbers = np.concatenate(scores), np.concatenate(ids)
+        order = np.lexsort((numbers, -merged))[:count]
+        return merged[order].tolist(), numbers[order].tolist()
 
     def update(self) -> None:
         """Takes in what was written since the last call, by this process or another."""
         generation = self._read_generation()
         if generation == self.generation:
             return
-        if self.matrix is None:
-            self._open()
+        if self.kept is None:
+            with contextlib.suppress(ValueError, OSError):  # none there yet, or a damaged one: it is made anew
+                self.kept = Matrix.open(self.file)
         ids = self._ids()
-        last = self.matrix_ids[-1] if len(self.matrix_ids) else 0
-        self.present = np.isin(self.matrix_ids, ids, assume_unique=True)
-        fresh = ids[ids > last]
-        if len(fresh) + (~self.present).sum() > max(FRESH, STALE * len(self.matrix_ids)):
-            self._rebuild(generation, ids)
+        known = np.empty(0, dtype=np.int64) if self.kept is None else self.kept.ids
+        lacking = ids[~np.isin(ids, known, assume_unique=True)]
+        self.present = np.isin(known, ids, assume_unique=True)
+        if len(lacking) + (~self.present).sum() > max(FRESH, STALE * len(known)):
+            self._rebuild(generation)
         else:
-            self._read_fresh(fresh, last)
+            self.fresh = self._read(lacking)
         self.generation = generation
 
-    def _read_fresh(self, ids: np.ndarray, last: int) -> None:
-        """The rows that the matrix lacks; of those that are in memory only the new ones are read."""
-        kept = np.isin(self.fresh_ids, ids, assume_unique=True)
-        self.fresh_ids, self.fresh = self.fresh_ids[kept], self.fresh[kept]
-        for numbers, vectors in self._rows(self.fresh_ids[-1] if len(self.fresh_ids) else last):
-            known = self.fresh.reshape(len(self.fresh_ids), vectors.shape[1])
-            self.fresh_ids = np.concatenate([self.fresh_ids, numbers])
-            self.fresh = np.concatenate([known, vectors.astype(np.float32)])
+    def _read(self, ids: np.ndarray) -> Matrix | None:
+        """These rows in memory; of those that are there only the new ones are read."""
+        parts = []
+        if self.fresh is not None:
+            left = np.isin(self.fresh.ids, ids, assume_unique=True)
+            parts.append((self.fresh.ids[left], self.fresh.vectors[left]))
+            ids = ids[~np.isin(ids, self.fresh.ids, assume_unique=True)]
+        parts += self._rows(ids) if len(ids) else []
+        return in_memory(parts)
 
-    def _open(self) -> None:
-        """The newest whole matrix of the folder, where there is one."""
-        for path in sorted(self.folder.glob("*.matrix"), reverse=True):
-            with contextlib.suppress(ValueError, OSError):
-                self.matrix, self.matrix_ids = Matrix.open(path), read_ids(path)
-                return
-
-    def _rebuild(self, generation: int, ids: np.ndarray) -> None:
-        """A matrix of all rows. Where the folder cannot be written, it is kept in memory."""
-        raise NotImplementedError
+    def _rebuild(self, generation: int) -> None:
+        """A matrix of all rows, in memory where the folder cannot be written."""
+        try:
+            write_matrix(self.file, self._rows(None), generation)
+            self.kept = Matrix.open(self.file)
+        except OSError:
+            self.kept = in_memory(list(self._rows(None)))
+        self.present = np.ones(0 if self.kept is None else len(self.kept), dtype=bool)
+        self.fresh = None
 
     def verify(self) -> list[str]:
-        """What is wrong with the matrix, in words."""
-        return []
+        """What is wrong with the file, in words: its bytes, and vectors that are not SQLite's."""
+        if not self.file.exists():
+            return []
+        if found := Matrix.verify(self.file):
+            return [f"{text}: delete that file, it is made anew" for text in found]
+        matrix = Matrix.open(self.file)
+        rows = {int(number): row for row, number in enumerate(matrix.ids)}
+        wrong = 0
+        for numbers, vectors in self._rows(None):
+            inside = [(rows[int(number)], place) for place, number in enumerate(numbers) if int(number) in rows]
+            ours, theirs = (np.array(column, dtype=np.int64) for column in zip(*inside)) if inside else (numbers[:0],) * 2
+            wrong += int((matrix.vectors[ours] != vectors[theirs]).any(axis=1).sum())
+        return [f"{wrong} vectors of {FILE} are not the gallery's: delete that file, it is made anew"] if wrong else []
 
     def close(self) -> None:
-        """Lets go of the matrix."""
-        self.matrix = None
+        """Lets go of the file."""
+        self.kept = self.fresh = None
+        self.generation = -1
+
+
+def in_memory(parts: list[tuple[np.ndarray, np.ndarray]]) -> Matrix | None:
+    """A matrix of rows, by ascending number; None of none."""
+    parts = [part for part in parts if len(part[0])]
+    if not parts:
+        return None
+    ids, vectors = np.concatenate([ids for ids, _ in parts]), np.concatenate([vectors for _, vectors in parts])
+    order = ids.argsort()
+    return Matrix(vectors[order], ids[order])

@@ -12,7 +12,8 @@ APPLICATION, VERSION = 0x4341414E, 1  # "CAAN" in the file's header, and the for
 WAIT = 60  # seconds for another writer; each holds the file for a fraction of one
 UNIT = 0.01  # how far the length of a float16 vector may be from 1
 
-# Numbers of contents are never given twice and their vectors never change, so that what is made from them stays right.
+# Numbers of contents come from the clock: nanoseconds, when a vector was made. They are never given twice, not even after an
+# older file was copied back, and their vectors never change, so that what is made from them stays right.
 # Thumbnails have a table of their own: between vectors they would make reading those 4 times slower.
 TABLES = """
 create table counters (name text primary key, value integer not null) strict;
@@ -20,7 +21,7 @@ insert into counters values ('generation', 0);
 create table settings (name text primary key, value text not null) strict;
 create table roots (id integer primary key, path blob not null unique) strict;
 create table contents (
-    id integer primary key autoincrement, hash blob not null unique, vector blob not null, made_at real not null
+    id integer primary key, hash blob not null unique, vector blob not null
 ) strict;
 create table photos (
     id integer primary key, root integer not null references roots, path blob not null, size integer not null,

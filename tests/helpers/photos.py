@@ -13,6 +13,7 @@ def shape(name: str, seed: int = 0, ground: str = "white") -> Image.Image:
     random = np.random.default_rng(seed)
     (left, top), side = random.integers(2, 5, 2).tolist(), int(random.integers(54, 58))
     picture = Image.new("RGB", (64, 64), ground)
+    picture.putpixel((63, 63), (seed % 256, seed // 256, 0))  # no two files are alike
     draw = ImageDraw.Draw(picture)
     box = (left, top, left + side, top + side)
     if name == "circle":

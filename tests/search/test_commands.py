@@ -194,7 +194,8 @@ def test_a_foreign_folder_is_no_place(photos, capsys):
 
 def test_help_imports_no_torch():
     for command in ("index", "search", "gallery"):
-        code = f"import sys; from caan.cli import main\ntry: main(['{command}', '--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+        code = f"from caan.cli import main\ntry: main(['{command}', '--help'])\nexcept SystemExit: pass\n"
+        code += "import sys\nassert 'torch' not in sys.modules"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 0 and f"caan {command}" in done.stdout
 

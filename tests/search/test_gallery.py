@@ -247,8 +247,8 @@ def test_a_new_gallery_needs_a_model(tmp_path, photos):
 
 def test_verify_finds_damage(gallery):
     assert gallery.verify() == []
-    gallery.engine._database.execute("update contents set vector = zeroblob(2048) where id = 2")
-    gallery.engine._database.execute("delete from thumbnails where content = 3")
+    gallery.engine._database.execute("update contents set vector = zeroblob(2048) where id = (select min(id) from contents)")
+    gallery.engine._database.execute("delete from thumbnails where content = (select max(id) from contents)")
     assert gallery.verify() == ["1 pictures have no thumbnail", "1 vectors are damaged"]
 
 
