@@ -126,13 +126,13 @@ class EmbeddedEngine(Engine):
             self._add(database, contents)
             roots = dict(database.execute("select path, id from roots"))
             numbers = self._numbers({photo.content for photo in photos if photo.content})
-            left = [photo for photo in photos if photo.content and photo.content not in numbers]
+            left = [photo for photo in photos if photo.root not in roots or (photo.content and photo.content not in numbers)]
             database.executemany(
                 PUT,
                 [
                     (roots[photo.root], photo.path, photo.size, photo.mtime_ns, numbers.get(photo.content), photo.problem)
                     for photo in photos
-                    if not photo.content or photo.content in numbers
+                    if photo.root in roots and (not photo.content or photo.content in numbers)
                 ],
             )
         return left
@@ -191,13 +191,14 @@ class EmbeddedEngine(Engine):
     def vectors(self, hashes: Sequence[bytes]) -> np.ndarray:
         with self._reading() as database:
             query = "select vector from contents where hash = ?"
-            rows = [database.execute(query, (content,)).fetchone()[0] for content in hashes]
-        return unpack(rows)
+            rows = [database.execute(query, (content,)).fetchone() for content in hashes]
+        width = max((len(row[0]) for row in rows if row), default=0)
+        return unpack([row[0] if row else bytes(width) for row in rows])
 
     def sample(self, count: int) -> np.ndarray:
         with self._reading() as database:
             ids = self._ids()
-            chosen = ids[:: max(1, len(ids) // count)][:count].tolist()
+            chosen = ids[np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(int)].tolist()
             query = "select vector from contents where id = ?"
             rows = [database.execute(query, (number,)).fetchone()[0] for number in chosen]
         return unpack(rows)

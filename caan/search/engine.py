@@ -111,8 +111,8 @@ class Engine(ABC):
     def put(self, photos: Sequence[Photo], contents: Sequence[Content] = ()) -> list[Photo]:
         """Adds or replaces photos, by root and path, and adds contents that are not known yet.
 
-        Returns the photos that were left out: their content is neither among `contents` nor known, since another process has
-        removed it. Contents that no photo has any more go with `sweep`.
+        Returns the photos that were left out: their content is neither among `contents` nor known, or their root is not there,
+        since another process has removed it. Contents that no photo has any more go with `sweep`.
         """
 
     @abstractmethod
@@ -136,7 +136,8 @@ class Engine(ABC):
 
     @abstractmethod
     def vectors(self, hashes: Sequence[bytes]) -> np.ndarray:
-        """Vectors (n, width) float32 of contents that are known, in the given order."""
+        """Vectors (n, width) float32 of contents, in the given order; zeros for one that is not known, since another process
+        has removed it."""
 
     @abstractmethod
     def sample(self, count: int) -> np.ndarray:
