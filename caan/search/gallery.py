@@ -191,7 +191,10 @@ class Gallery:
             raise ValueError(f"The gallery {self.engine.uri} is empty: caan index FOLDER adds photos.")
         hashes = [content for content, _ in found]
         results = group_copies(found, self.engine.vectors(hashes), self.engine.files(hashes, folder), top_k)
-        return Found(results, standing_of(found[0][1], self.engine.sample(SAMPLE) @ query) if found else None)
+        return Found(
+            results,
+            standing_of(found[0][1], self.engine.sample(SAMPLE) @ query, self.engine.size().contents) if found else None,
+        )
 
     def require_model(self, identity: dict | None) -> None:
         """Checks that vectors of a model (`pipeline_caan.model_identity`) compare with the gallery's.

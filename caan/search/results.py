@@ -9,13 +9,14 @@ import numpy as np
 from caan.search.engine import Photo
 from caan.search.photos import full_path
 
-# Cosine from which two pictures are one shot. Of Sketchy's 2,600 photos in the shared part no two different ones are as near (the
-# nearest two .976, 99.9 % below .946; CAAN, fold 0), while 99 % of their copies at JPEG quality 75 are, and 95 % of those at half
-# the size.
+# Cosine from which two pictures are one shot. Of Sketchy's 2,600 photos in the shared part no two different ones are as near
+# (the nearest two .976, 99.9 % below .946; CAAN, fold 0), while 99 % of their copies at JPEG quality 75 are, and 95 % of those
+# at half the size.
 NEAR = 0.98
-# How far the best score has to be above what the best of as many ordinary photos would have, in standard deviations. By CAAN of
-# fold 0, in galleries of 300 to 2,600 photos, it takes 2 to 3 of 100 sketches whose thing is there for "nothing similar".
-STANDING = 0.25
+# How far above the best of as many ordinary photos the best one has to be, in standard deviations. A weak sign: by CAAN of fold
+# 0, in galleries of 300 to 2,600 photos, it says "nothing similar" to 5 or 6 of 100 sketches whose class is there and to 7 to
+# 15 whose class is not, since something like it mostly is. A higher one takes as many more of both.
+STANDING = 0.0
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Result:
 class Found(list[Result]):
     """Results, best first.
 
-    standing: how far the best score is above that of the best of as many ordinary photos (`standing_of`); None where the gallery
-    is too small to say. similar: whether it stands out.
+    standing: how far the best score is above that of the best of as many ordinary photos (`standing_of`); None where the
+    gallery is too small to say. similar: whether it stands out.
     """
 
     def __init__(self, results: Sequence[Result] = (), standing: float | None = None):
@@ -53,8 +54,8 @@ class Found(list[Result]):
 def standing_of(best: float, scores: np.ndarray, count: int) -> float | None:
     """How far the best score stands out of a gallery, in standard deviations of its scores.
 
-    Of `count` scores that are drawn from a normal distribution the greatest is about sqrt(2 ln count) deviations above their mean
-    (for large counts, from above): what exceeds it is no chance.
+    Of `count` scores that are drawn from a normal distribution the greatest is about sqrt(2 ln count) deviations above their
+    mean (for large counts, from above): what exceeds it is no chance.
 
     Args:
         scores: of a sample of the gallery (n,); of fewer than 50 nothing is told, and None returned.
