@@ -28,6 +28,7 @@ from caan.training.building import build_model
 
 RECIPE = "recipes/openmoji.yaml"
 ROOT = Path(__file__).parent
+BIN = Path(sys.executable).parent
 METRICS = {"name": "retriever", "map_all": "mAP@all", "top1": "top-1", "prec_5": "Prec@5"}
 
 
@@ -89,8 +90,25 @@ def reload(folder: Path, data: DataOptions, here: dict) -> dict:
     return fresh
 
 
+def search_own(folder: Path, benchmark: Benchmark, row: int) -> None:
+    """Makes a gallery of the pictures of unseen classes, as files, and searches it by the sketch of a row, as a user would."""
+    place = folder / "search"
+    for number in range(len(benchmark.gallery_labels)):
+        file = place / "photos" / benchmark.queries.names[int(benchmark.gallery_labels[number])] / f"{number}.png"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            benchmark.gallery_picture(number).save(file)
+    benchmark.queries[row].save(place / "sketch.png")
+    gallery = f"--gallery={place / 'gallery'}"
+    run_script("-m", "caan.cli", "index", str(place / "photos"), gallery, "--model", str(folder))
+    run_script("-m", "caan.cli", "search", str(place / "sketch.png"), gallery, "-n", "10", "--picture", str(place / "found.png"))
+    print("\nYour own photos:")
+    print(f"  {BIN / 'caan'} index FOLDER_OF_PHOTOS --model {folder}")
+    print(f"  {BIN / 'caan'} search DRAWING.png")
+
+
 def main() -> None:
-    """Five steps, each said before it is done."""
+    """Six steps, each said before it is done."""
     argv = sys.argv[1:] if sys.argv[1:2] and not sys.argv[1].startswith("-") else [RECIPE, *sys.argv[1:]]
     model_options, data_options, options = parse_options(
         ModelOptions, DataOptions, TrainOptions, argv=argv, description=__doc__
@@ -98,18 +116,18 @@ def main() -> None:
     given = any(argument.startswith("--output_dir") for argument in argv)
     folder = Path(options.output_dir if given else "outputs/demo")
 
-    print("\n[1/5] Data: drawings of everyday things, from packages of the Python registry; built once, then cached")
+    print("\n[1/6] Data: drawings of everyday things, from packages of the Python registry; built once, then cached")
     splits = load_splits(data_options)
     benchmark = make_benchmark(splits, "test")
     print(f"      {describe_data(splits, benchmark)}")
 
-    print(f"\n[2/5] Training from random weights, as {RECIPE} says")
+    print(f"\n[2/6] Training from random weights, as {RECIPE} says")
     if (folder / "config.json").exists():
         print(f"      {folder} holds a finished model: skipped. Delete the folder to train again.")
     else:
         run_script("train.py", *argv, "--output_dir", str(folder), "--resume_from_checkpoint", "latest")
 
-    print("\n[3/5] Zero-shot evaluation on the unseen classes, beside chance, the pixels and the untrained model")
+    print("\n[3/6] Zero-shot evaluation on the unseen classes, beside chance, the pixels and the untrained model")
     train = splits["train"]
     texts = collect_descriptions(train["label"], train["descriptions"], train.features["label"].names)
     start = untrained(model_options, options.seed, [sentence for sentences in texts.values() for sentence in sentences])
@@ -118,15 +136,18 @@ def main() -> None:
     record = compare([pixels, start, trained], benchmark, data_options, options.seed)
     results = record.write(folder / "comparison" / RESULTS_FILE)
 
-    print("\n[4/5] The saved folder in a fresh process: the numbers must be the same; its card gets them, and the picture")
+    print("\n[4/6] The saved folder in a fresh process: the numbers must be the same; its card gets them, and the picture")
     here = record.results[trained.name]
     fresh = reload(folder, data_options, here)
     print(f"      equal: mAP@all {fresh['map_all']:.4f}, top-1 {fresh['top1']:.4f}")
 
-    print(f"\n[5/5] {here['num_queries']} sketches of unseen classes, {here['gallery_size']} pictures to search in")
+    print(f"\n[5/6] {here['num_queries']} sketches of unseen classes, {here['gallery_size']} pictures to search in")
     print(f"      seed {options.seed}, {record.definitions['map_all']}\n")
     print(results_table([{"name": name, **row} for name, row in record.results.items()], METRICS))
     print(f"\npicture: {folder / 'retrieval.png'}\nnumbers: {results}\nmodel:   {folder}")
+
+    print("\n[6/6] A gallery of those pictures, and what a sketch finds in it")
+    search_own(folder, benchmark, row=0)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from caan.figures.correspondences import LinkedPair, Links, cells_with_ink, draw_correspondences, mutual_nearest
@@ -60,8 +61,9 @@ def draw_explanation(explanation: Explanation, name: str) -> Image.Image:
     pair = LinkedPair(name, explanation.sketch, explanation.photo, explanation.links, explanation.side)
     figure = draw_correspondences([pair], STRONGEST)
     figure.set_dpi(150)
-    figure.canvas.draw()
-    links = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")  # type: ignore[attr-defined]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    links = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     hot = heat_picture(explanation).resize((links.height, links.height))
     page = Image.new("RGB", (links.width + hot.width, links.height), "white")
     page.paste(links, (0, 0))

@@ -23,7 +23,7 @@ def results_grid(gallery: Gallery, sketch: Any, found: Found) -> Image.Image:
     rows = max(1, -(-len(found) // COLUMNS))
     width = (COLUMNS + 1) * (TILE + GAP) + 2 * GAP
     sheet = Image.new("RGB", (width, rows * (TILE + 2 * LINE + GAP) + GAP), "white")
-    paste(sheet, GAP, GAP, gallery.encoder.processor.prepare(sketch, "sketch"), ["the sketch, as the model sees it"])
+    paste(sheet, GAP, GAP, gallery.encoder.processor.prepare(sketch, "sketch"), ["as the model sees it"])
     if not found.similar:
         write(sheet, GAP, GAP + TILE + LINE, "nothing similar: nothing stands out")
     for place, result in enumerate(found):
