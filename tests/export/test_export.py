@@ -390,6 +390,34 @@ def test_another_kind_of_model_is_named(tmp_path, capsys):
     assert "is a ViTModel, no CAAN" in said and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("config.json", "{}", "{out} holds a model, whose image processor would be replaced. Give another --output_dir."),
+        (
+            "export.json",
+            '{"my": 1}',
+            "{out}/export.json is no report of an export. Give another --output_dir, or move it away.",
+        ),
+    ],
+)
+def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(saved, tmp_path, capsys, name, content, said):
+    for file in ("preprocessor_config.json", name):
+        (tmp_path / file).write_text(content)
+    error = failure(capsys, "--model", saved[1]["two"], "--output_dir", tmp_path, "--format", "torch", "--dataset", "none")
+    assert error == f"\ncaan export: error: {said.format(out=tmp_path)}\n"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"preprocessor_config.json": content, name: content}
+
+
+def test_a_data_set_without_unseen_classes_is_told_before_the_graphs_are_made(saved, tmp_path, capsys):
+    make_shapes(tmp_path / "data")
+    (tmp_path / "data" / "unseen.txt").write_text("")
+    source = ["--model", saved[1]["two"], "--output_dir", tmp_path / "out", "--format", "torch"]
+    said = failure(capsys, *source, "--dataset", "folder", "--data_dir", tmp_path / "data")
+    assert "caan export: error: The data set has no split 'test', only train, validation. A test needs unseen classes" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_file_in_place_of_the_folder_is_named_before_the_model_is_read(tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
     said = failure(capsys, "--model", "no_such_model", "--output_dir", tmp_path / "out", "--format", "torch")
