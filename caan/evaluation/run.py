@@ -6,6 +6,7 @@ for name in run.names:
 run.record.results
 """
 
+import io
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -83,7 +84,9 @@ class EvaluationRun:
         self.record.write(self.output / RESULTS_FILE)  # before the picture: whatever goes wrong with it, the numbers are kept
         write_whole(self.output / TABLE_FILE, results_markdown(self.record))
         if options.picture_rows:
-            retrieval_picture(features, benchmark, report, options.picture_rows).save(picture)
+            content = io.BytesIO()
+            retrieval_picture(features, benchmark, report, options.picture_rows).save(content, "PNG")
+            write_whole(picture, content.getvalue())
             self.pictures[name] = picture
         return report
 

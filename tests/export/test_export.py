@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -472,6 +473,18 @@ def test_a_stop_or_a_full_disk_costs_one_line_and_no_file(
     assert err.splitlines()[-1].endswith(said.format(out=output)) and "Traceback" not in err
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_a_disk_that_is_full_in_the_middle_of_a_program(saved, tmp_path, monkeypatch):
+    """torch's own writer of files would end the process: the bytes are written by Python."""
+    write = Path.write_bytes
+    monkeypatch.setattr(
+        Path, "write_bytes", lambda path, content: write(Path("/dev/full") if path.suffix == ".pt2" else path, content)
+    )
+    with pytest.raises(OSError, match="No space left on device"):
+        export_graphs(saved[0]["two"], (IMAGE_SIZE, IMAGE_SIZE), tmp_path, "torch")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_exports_that_are_not_there_are_named(torch_export, tmp_path):
