@@ -310,8 +310,13 @@ class Gallery:
             warnings.warn(
                 f"{path} does not say which model made its features: take care to search with the same.", stacklevel=2
             )
-        images, model = (json.loads(metadata[name]) if name in metadata else None for name in ("images", "model"))
-        return cls(features, images or (), model=model)
+        try:
+            images, model = (json.loads(metadata[name]) if name in metadata else None for name in ("images", "model"))
+            if not isinstance(images, list | None) or not isinstance(model, dict | None):
+                raise ValueError("its metadata `images` and `model` are not the list and the mapping that `save` writes.")
+            return cls(features, images or (), model=model)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be searched: {error}") from error
 
 
 def model_identity(model, image_processor) -> dict | None:
@@ -472,7 +477,7 @@ class SketchRetrievalPipeline(Pipeline):
         others = {"weights": "another model", "config": "other settings of the model"}
         for part, what in {**others, "photos": "other settings of the image processor"}.items():
             if own and gallery.model and own[part] != gallery.model.get(part, own[part]):
-                made = " ".join(filter(None, [gallery.model["name"] or "without a name", gallery.model["revision"]]))
+                made = " ".join(filter(None, [gallery.model.get("name") or "without a name", gallery.model.get("revision")]))
                 raise ValueError(
                     f"The gallery was made by {what} ({made}): its features do not compare with those of "
                     f"{own['name'] or 'this one'}. Encode the pictures with this model (encode_gallery)."
