@@ -38,7 +38,7 @@ class MtebEncoder:
 
     @property
     def mteb_model_meta(self) -> Any:
-        """What mteb files results under: the Hub id and commit, or `local/` and the folder's name, and the weights' fingerprint."""
+        """What results are filed under: the Hub id and commit, or `local/`, the folder's name and the weights' fingerprint."""
         require_mteb()
         from mteb.models.model_meta import ModelMeta, ScoringFunction
 
