@@ -28,7 +28,7 @@ SENTENCE_FILES = {
     "modules.json": [{"idx": 0, "name": "0", "path": "", "type": "sentence_caan.CAANSentenceModule"}],
     "config_sentence_transformers.json": {
         "model_type": "SentenceTransformer",
-        "requirements": {"sentence-transformers": ">=6"},  # those before know no module of pictures like this
+        "requirements": {"sentence-transformers": ">=6.2"},  # the first that was tried
         "prompts": {"query": "sketch", "document": "photo"},
         "default_prompt_name": None,
         "similarity_fn_name": "cosine",

@@ -20,12 +20,16 @@ from torch import nn
 from transformers import AutoModel, AutoProcessor
 
 try:  # as a module of the Hub repository
+    from .configuration_caan import CAANConfig  # not used here, nor is the next: transformers 5.4 fetches what this file
+    from .ink_caan import crop_to_ink  # imports, and not what those files do
     from .pipeline_caan import checked_device
     from .processing_caan import MODALITIES
 except ImportError:
     if __package__:
         raise
-    from pipeline_caan import checked_device  # as an installed module
+    from configuration_caan import CAANConfig  # as an installed module
+    from ink_caan import crop_to_ink
+    from pipeline_caan import checked_device
     from processing_caan import MODALITIES
 
 
@@ -120,4 +124,4 @@ class CAANSentenceModule(nn.Module):
         self.processor.save_pretrained(output_path)
 
 
-__all__ = ["CAANSentenceModule"]
+__all__ = ["CAANConfig", "CAANSentenceModule", "crop_to_ink"]

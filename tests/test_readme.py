@@ -191,7 +191,7 @@ def test_a_snippet_runs_alone(snippet, stand_ins, monkeypatch):
         pytest.importorskip("onnxruntime")
         main(["export", "--model", "outputs/demo", "--output_dir", "outputs/onnx", "--dataset", "none"])
     if "sentence_transformers" in snippet:
-        pytest.importorskip("sentence_transformers", minversion="6")
+        pytest.importorskip("sentence_transformers", minversion="6.2")
     if "import mteb" in snippet:
         mteb = pytest.importorskip("mteb")
         from mteb_task import ShapesI2IRetrieval

@@ -13,7 +13,7 @@ from caan.options import PushOptions
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor
 
-sentence_transformers = pytest.importorskip("sentence_transformers", minversion="6")
+sentence_transformers = pytest.importorskip("sentence_transformers", minversion="6.2")
 
 
 @pytest.fixture(scope="module")
