@@ -5,11 +5,12 @@ import torch
 from folders import make_folder
 from hub_client import served_hub
 from pushing import REPO
-from tiny import photo, pixels, sketch
+from tiny import HUB_SET, caan_model, photo, pixels, sketch
 
 from caan.evaluation.mteb_wrapper import MtebEncoder
 from caan.hub.push import push
 from caan.options import PushOptions
+from configuration_caan import SENTENCE_FILES
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor
 
@@ -34,6 +35,11 @@ def test_sentence_transformers(folder):
         query = plain.get_sketch_features(pixels(process, sketches, modality="sketch"))
     assert torch.equal(torch.from_numpy(model.encode_document(photos)), expected)
     assert torch.equal(torch.from_numpy(model.encode_query(sketches)), query)
+
+
+def test_transformers_own_push_takes_the_files_along(hub, tmp_path):
+    caan_model().save_pretrained(tmp_path / "run", push_to_hub=True, repo_id="org/mine")
+    assert hub.files("org/mine").keys() >= HUB_SET | SENTENCE_FILES.keys()
 
 
 def test_mteb_finds_pictures_and_prompts_by_itself(folder):
