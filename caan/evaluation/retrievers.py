@@ -16,6 +16,7 @@ from caan.evaluation.seen import seen_classes
 from caan.evaluation.weights import weight_files, weights_fingerprint
 from configuration_caan import CAANConfig
 from modeling_caan import CAANModel, encoder_config
+from pipeline_caan import checked_device, probe_pixels
 from processing_caan import CAANImageProcessor
 
 PIXELS = "pixels"
@@ -29,6 +30,12 @@ class Retriever:
     model: nn.Module
     processor: CAANImageProcessor
     identity: EvaluatedModel | None = None
+
+    def to(self, device: torch.device | str) -> torch.device:
+        """Moves the model to `device`, or to the CPU where `device` gives it wrong vectors; returns where it is."""
+        place = checked_device(self.model, device, probe_pixels(self.processor))
+        self.model.to(place)
+        return place
 
 
 class PixelCorrelation(nn.Module):

@@ -72,7 +72,8 @@ class EvaluationRun:
         """Measures one of the models, and writes its numbers and its picture."""
         options, benchmark = self.options, self.benchmark
         retriever = load_retriever(self.names[name], options.image_size)
-        retriever.model.to(self.device)
+        if (place := retriever.to(self.device)) != self.device:
+            self.record.notes.append(f"{name} was computed on the {place.type.upper()}: {self.device} gave it other vectors")
         features = embed_benchmark(retriever, benchmark, batch_size=options.batch_size, num_workers=options.num_workers)
         if self.record.rerank:
             features = self.record.rerank(*features)

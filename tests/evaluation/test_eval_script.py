@@ -13,6 +13,7 @@ from running import finished, run_script, run_to_error, shapes
 from tiny import caan_model, vision_config
 from trees import UNSEEN
 
+import pipeline_caan
 from caan.data.benchmark import make_benchmark
 from caan.data.pictures import load_splits
 from caan.evaluation import run as running_evaluation
@@ -288,3 +289,23 @@ def test_an_output_folder_of_any_bytes(tmp_path):
     output = tmp_path / os.fsdecode(b"caf\xe9 \n")
     run_script("eval.py", arguments(output, "pixels", picture_rows=0))
     assert read(output).results and r"--output_dir=caf\udce9 \n" in (output / "table.md").read_text()
+
+
+def test_a_device_that_computes_wrong_is_left_and_noted(tmp_path, monkeypatch):
+    """A stand-in for Apple silicon: cpu:0, whose vectors are turned round."""
+    true_vectors = pipeline_caan.trial_vectors
+
+    def vectors(model, device, pixels):
+        found = true_vectors(model, device, pixels)
+        return found if device == torch.device("cpu") else -found
+
+    monkeypatch.setattr(running_evaluation, "find_device", lambda name: torch.device("cpu:0"))
+    monkeypatch.setattr(pipeline_caan, "UNTRUSTED", {"cpu"})
+    monkeypatch.setattr(pipeline_caan, "trial_vectors", vectors)
+    with pytest.warns(UserWarning, match="cpu:0 gives this model other vectors than the CPU does"):
+        run_script("eval.py", arguments(tmp_path / "moved", "pixels", picture_rows=0))
+    monkeypatch.undo()
+    run_script("eval.py", arguments(tmp_path / "plain", "pixels", picture_rows=0))
+    moved, plain = read(tmp_path / "moved"), read(tmp_path / "plain")
+    assert moved.results["pixels"] == plain.results["pixels"]
+    assert set(moved.notes) - set(plain.notes) == {"pixels was computed on the CPU: cpu:0 gave it other vectors"}
