@@ -694,7 +694,7 @@ def clear_dust(parts: Parts, keep: np.ndarray, dark: float, width: float) -> np.
 def largest_group(ink: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """(h, w) booleans: what is kept, without distant groups that have less than a quarter of the largest one's ink.
 
-    They are signatures, dates and stamps. Of 500 sketches of Sketchy, half as large as their page, 4 lose a part by it.
+    They are signatures, dates and stamps. Of 500 sketches of Sketchy, half as large as their page, 5 lose a part by it.
     """
     groups, count = label(near(kept, odd(0.08 * max(kept.shape)) // 2))
     mass = np.bincount(groups[kept], ink[kept], minlength=count + 1)
