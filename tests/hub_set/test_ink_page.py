@@ -49,6 +49,15 @@ def keys() -> Image.Image:
     return image
 
 
+def clutter(seed: int) -> Image.Image:
+    """Things of all colours on a desk."""
+    generator, image = np.random.default_rng(seed), Image.new("RGB", SIZE, DESK)
+    for _ in range(90):
+        x, y, width, height = generator.integers((-20, -20, 15, 15), (*SIZE, 110, 90)).tolist()
+        ImageDraw.Draw(image).rectangle((x, y, x + width, y + height), tuple(generator.integers(20, 246, 3).tolist()))
+    return image
+
+
 def assert_found(image: Image.Image) -> None:
     """The square is that of the drawing, and it is a drawing: dark lines on white."""
     square = image_processor().prepare(image, "sketch")
@@ -58,7 +67,7 @@ def assert_found(image: Image.Image) -> None:
     assert 0.05 < dark.mean() < 0.35
 
 
-@pytest.mark.parametrize("ground", [checks(30), carpet(0), keys()])
+@pytest.mark.parametrize("ground", [checks(30), carpet(0), keys(), *map(clutter, range(4))])
 def test_a_page_on_what_is_not_flat(ground):
     assert_found(on_ground(ground))
 
