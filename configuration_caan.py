@@ -5,6 +5,9 @@ The paper's own hyper-parameters are not public: every default here is ours, cho
 or measured by this package, and each is a field so that another choice needs no code.
 """
 
+import json
+import os
+from pathlib import Path
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
@@ -20,6 +23,23 @@ POSITIVE = (
 )
 # Which pipeline file serves which task where the code comes from the Hub, in the form that transformers reads.
 PIPELINES = {"sketch-retrieval": {"impl": "pipeline_caan.SketchRetrievalPipeline", "pt": ["AutoModel"]}}
+# What makes a saved folder one of sentence-transformers too (`sentence_caan.py`), file by file.
+SENTENCE_FILES = {
+    "modules.json": [{"idx": 0, "name": "0", "path": "", "type": "sentence_caan.CAANSentenceModule"}],
+    "config_sentence_transformers.json": {
+        "model_type": "SentenceTransformer",
+        "requirements": {"sentence-transformers": ">=6.2"},  # the first that was tried
+        "prompts": {"query": "sketch", "document": "photo"},
+        "default_prompt_name": None,
+        "similarity_fn_name": "cosine",
+    },
+    # Of a module of our own it is read by others alone, such as mteb, who find the modalities here.
+    "sentence_bert_config.json": {
+        "transformer_task": "feature-extraction",
+        "modality_config": {"image": {"method": "get_image_features", "method_output_name": None}},
+        "module_output_name": "sentence_embedding",
+    },
+}
 # Installed modules register themselves. Code from the Hub must not: it would serve other repositories and revisions too.
 INSTALLED = not __package__
 TEXT_MODULES = ("text_encoder", "text_projection", "sketch_alignment", "image_alignment")  # that retrieval never uses
@@ -144,6 +164,18 @@ class CAANConfig(PreTrainedConfig):
         for name in self.sub_configs:
             output[name].pop("_name_or_path", None)
         return {**output, "custom_pipelines": PIPELINES}
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs):
+        """Writes config.json, and `SENTENCE_FILES` beside it: wherever a model is saved or pushed, its config is.
+
+        A config_sentence_transformers.json that is there stays, since its owner may have changed prompts in it.
+        """
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in SENTENCE_FILES.items():
+            if name != "config_sentence_transformers.json" or not (folder / name).exists():
+                (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
 
 CAANConfig.register_for_auto_class()

@@ -63,7 +63,7 @@ def compare(retrievers: list[Retriever], benchmark: Benchmark, data: DataOptions
     chance = tuple(torch.randn(size, 256, generator=torch.Generator().manual_seed(seed + i)) for i, size in enumerate(sizes))
     record.add("chance (random ranking)", measure(chance, benchmark, **metrics))
     for retriever in retrievers:
-        retriever.model.to(device)
+        retriever.to(device)
         report = measure(embed_benchmark(retriever, benchmark), benchmark, **metrics)
         record.add(retriever.name, report, retriever.identity)
     return record

@@ -24,10 +24,11 @@ from transformers.utils.generic import ModelOutput, can_return_tuple
 
 try:  # as a module of the Hub repository
     from .configuration_caan import INSTALLED, TEXT_MODULES, CAANConfig
-    from .ink_caan import crop_to_ink  # not used here, nor are the next two: what is imported travels with the weights
+    from .ink_caan import crop_to_ink  # not used here, nor are the last three: what is imported travels with the weights
     from .losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
     from .pipeline_caan import SketchRetrievalPipeline
     from .processing_caan import CAANImageProcessor
+    from .sentence_caan import CAANSentenceModule
 except ImportError:
     if __package__:
         raise
@@ -36,6 +37,7 @@ except ImportError:
     from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
     from pipeline_caan import SketchRetrievalPipeline
     from processing_caan import CAANImageProcessor
+    from sentence_caan import CAANSentenceModule
 
 CLASS_TOKEN_NAMES = ("cls_token", "class_embedding", "class_token")
 KINDS = {  # what an encoder reads, and which ones do
@@ -641,4 +643,12 @@ CAANModel.register_for_auto_class("AutoModel")
 if INSTALLED:
     AutoModel.register(CAANConfig, CAANModel, exist_ok=True)
 
-__all__ = ["CAANConfig", "CAANImageProcessor", "CAANModel", "CAANOutput", "SketchRetrievalPipeline", "crop_to_ink"]
+__all__ = [
+    "CAANConfig",
+    "CAANImageProcessor",
+    "CAANModel",
+    "CAANOutput",
+    "CAANSentenceModule",
+    "SketchRetrievalPipeline",
+    "crop_to_ink",
+]

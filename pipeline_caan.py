@@ -54,6 +54,8 @@ FEATURE_SETTINGS = ("pooling", "whitening")  # what of a config does: the same w
 SAMPLES = 16  # values of each weight that are compared to notice a change
 PLURALS = {"sketch": "sketches", "photo": "photos"}
 ON_ERROR = ("raise", "skip")
+UNTRUSTED = {"mps"}  # kinds of devices that have given wrong vectors without an error: CLIP's on Apple silicon
+LEAST_COSINE = 0.999  # of a vector there and on the CPU; half precision stays above
 REASONS_SHOWN = 20  # of the skipped pictures in one warning
 
 
@@ -249,6 +251,49 @@ def device_of(model) -> torch.device:
     return next(placed, torch.device("cpu"))
 
 
+def checked_device(model, device: str | torch.device, pixels: torch.Tensor) -> torch.device:
+    """The device to compute on: `device`, or the CPU where one batch gets other vectors on `device`, with a UserWarning.
+
+    Only kinds in `UNTRUSTED` are tried; others come back at once, and nothing is moved. After a trial the model is on the
+    device that is returned; so `model.to(checked_device(...))` serves all cases.
+
+    Args:
+        model: anything with `get_sketch_features` and `get_image_features`.
+        pixels: (batch, 3, height, width) of the processor's size, such as `probe_pixels` makes.
+    """
+    device = torch.device(device)
+    if device.type not in UNTRUSTED:
+        return device
+    was_training = model.training
+    model.eval()
+    expected, got = (trial_vectors(model, place, pixels) for place in (torch.device("cpu"), device))
+    model.train(was_training)
+    lowest = F.cosine_similarity(expected, got).min()
+    if lowest >= LEAST_COSINE:  # never of NaN
+        return device
+    warnings.warn(
+        f"{device} gives this model other vectors than the CPU does (cosine {lowest:.3f}, and {LEAST_COSINE} is the least): "
+        "the CPU is used. A newer torch may cure it.",
+        stacklevel=2,
+    )
+    model.to("cpu")
+    return torch.device("cpu")
+
+
+@torch.no_grad()
+def trial_vectors(model, device: torch.device, pixels: torch.Tensor) -> torch.Tensor:
+    """Vectors (2 * batch, hidden_size), float32 on the CPU, of pixels taken for photos and for sketches."""
+    model.to(device)
+    both = (encode(pixels.to(device)).float().cpu() for encode in (model.get_image_features, model.get_sketch_features))
+    return torch.cat(list(both))
+
+
+def probe_pixels(image_processor, count: int = 4) -> torch.Tensor:
+    """Pixels (count, 3, height, width) of pictures that are always the same, to try a device with."""
+    noise = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    return image_processor(list(map(Image.fromarray, noise)), modality="photo", return_tensors="pt")["pixel_values"]
+
+
 @dataclass
 class Gallery:
     """Features of pictures, and what names each of them in results.
@@ -310,8 +355,13 @@ class Gallery:
             warnings.warn(
                 f"{path} does not say which model made its features: take care to search with the same.", stacklevel=2
             )
-        images, model = (json.loads(metadata[name]) if name in metadata else None for name in ("images", "model"))
-        return cls(features, images or (), model=model)
+        try:
+            images, model = (json.loads(metadata[name]) if name in metadata else None for name in ("images", "model"))
+            if not isinstance(images, list | None) or not isinstance(model, dict | None):
+                raise ValueError("its metadata `images` and `model` are not the list and the mapping that `save` writes.")
+            return cls(features, images or (), model=model)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be searched: {error}") from error
 
 
 def model_identity(model, image_processor) -> dict | None:
@@ -379,6 +429,12 @@ class SketchRetrievalPipeline(Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
     _load_tokenizer = False
+    device: torch.device
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.device.type in UNTRUSTED:  # pictures are processed for these alone
+            self.device = checked_device(self.model, self.device, probe_pixels(self.image_processor))
 
     def __call__(self, sketches, gallery=None, **options):
         """What each sketch finds.
@@ -476,7 +532,7 @@ class SketchRetrievalPipeline(Pipeline):
         others = {"weights": "another model", "config": "other settings of the model"}
         for part, what in {**others, "photos": "other settings of the image processor"}.items():
             if own and gallery.model and own[part] != gallery.model.get(part, own[part]):
-                made = " ".join(filter(None, [gallery.model["name"] or "without a name", gallery.model["revision"]]))
+                made = " ".join(filter(None, [gallery.model.get("name") or "without a name", gallery.model.get("revision")]))
                 raise ValueError(
                     f"The gallery was made by {what} ({made}): its features do not compare with those of "
                     f"{own['name'] or 'this one'}. Encode the pictures with this model (encode_gallery)."
@@ -510,4 +566,4 @@ if INSTALLED:
     for task in PIPELINES:
         PIPELINE_REGISTRY.register_pipeline(task, SketchRetrievalPipeline, pt_model=AutoModel)
 
-__all__ = ["Gallery", "SketchRetrievalPipeline", "embed_images", "list_images"]
+__all__ = ["Gallery", "SketchRetrievalPipeline", "checked_device", "embed_images", "list_images", "probe_pixels"]

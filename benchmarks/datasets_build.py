@@ -18,13 +18,14 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm.auto import tqdm
-from transformers import HfArgumentParser
 
 import dataset_scripts
+from caan.options import SHARE_ABOVE_ZERO, Options, option
+from caan.parsing import OptionParser
 from dataset_scripts.core.splits import read_split
 from dataset_scripts.sketchy import SKETCHY
 
@@ -36,11 +37,11 @@ PNG = bytes.fromhex(  # one white pixel
 
 
 @dataclass
-class Arguments:
+class Arguments(Options):
     """What to measure."""
 
-    scale: float = field(default=1.0, metadata={"help": "share of Sketchy's size"})
-    folder: str | None = field(default=None, metadata={"help": "where the tree goes; a temporary folder where not given"})
+    scale: float = option(1.0, "share of Sketchy's size", SHARE_ABOVE_ZERO)
+    folder: str | None = option(None, "where the tree goes; a temporary folder where not given")
 
 
 def make_tree(root: str, scale: float) -> int:
@@ -104,7 +105,7 @@ def folder_size(path: str) -> int:
 
 def main() -> None:
     """Make the tree, measure, print, write."""
-    arguments = HfArgumentParser(Arguments).parse_args_into_dataclasses()[0]
+    arguments = OptionParser((Arguments,), description=__doc__).fill(sys.argv[1:])[0]
     folder = tempfile.mkdtemp(dir=arguments.folder)
     root, cache = os.path.join(folder, "Sketchy"), os.path.join(folder, "cache")
     try:

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import HfArgumentParser
 
 from caan.data.processors import build_image_processor
 from caan.data.provenance import public_command
@@ -26,6 +25,8 @@ from caan.evaluation.report import results_table
 from caan.export.command import ExportOptions
 from caan.export.export import export
 from caan.export.runtime import load_exported
+from caan.options import COUNT, NOT_NEGATIVE, Options, option
+from caan.parsing import OptionParser
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor
 
@@ -36,7 +37,7 @@ KEPT = ("image_size", "opset", "megabytes", "agreement", "data", "retrieval", "d
 
 
 @dataclass
-class Arguments:
+class Arguments(Options):
     """What to measure."""
 
     model: str | None = field(default=None, metadata={"help": "trained CAAN, a folder or a Hub id; a stand-in where not given"})
@@ -44,10 +45,10 @@ class Arguments:
     vision_model: str = field(
         default=str(SHARED / "models" / "vit-small-patch14"), metadata={"help": "what both towers of the stand-in start from"}
     )
-    image_size: int = field(default=98, metadata={"help": "side of the stand-in's input, in pixels"})
-    max_pictures: int = field(default=300, metadata={"help": "sketches, and photos, that are compared"})
-    batch_sizes: list[int] = field(default_factory=lambda: [1, 16], metadata={"help": "batches that are timed"})
-    turns: int = field(default=7, metadata={"help": "turns of which the best counts"})
+    image_size: int = option(98, "side of the stand-in's input, in pixels", COUNT)
+    max_pictures: int = option(300, "sketches, and photos, that are compared; 0 = all", NOT_NEGATIVE)
+    batch_sizes: list[int] = option([1, 16], "batches that are timed", COUNT)
+    turns: int = option(7, "turns of which the best counts", COUNT)
 
 
 def make_model(arguments: Arguments, folder: Path) -> CAANModel:
@@ -85,7 +86,7 @@ def speeds(models: dict, image_size: int, batch_sizes: list[int], turns: int) ->
 
 def main() -> None:
     """Measures, prints the table and writes the results."""
-    (arguments,) = HfArgumentParser(Arguments, description=__doc__).parse_args_into_dataclasses()
+    (arguments,) = OptionParser((Arguments,), description=__doc__).fill(sys.argv[1:])
     for path in (arguments.data_dir, arguments.vision_model):
         if path.startswith(str(SHARED)) and not Path(path).exists():
             sys.exit(f"skipped: there is no {Path(path).name} in the folder shared; give --data_dir and --vision_model")

@@ -132,6 +132,8 @@ def main() -> None:
     results = Path(__file__).parent / "results" / "metrics.json"
     parser.add_argument("--output", type=Path, default=results, help="JSON file of the results")
     options = parser.parse_args()
+    if options.repeats < 1:
+        parser.error(f"repeats must be at least 1, got {options.repeats}.")
     torch.set_num_threads(1)
     rows = [row for size in SIZES for row in measure(size, options.device, options.repeats)]
     print(results_table(rows, {"size": "size", "method": "method", "ratio": "time (ratio)", "memory_mib": "memory (MiB)"}, 2))

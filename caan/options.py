@@ -32,6 +32,7 @@ class Range(NamedTuple):
 
 
 COUNT, NOT_NEGATIVE = Range(1), Range(0)
+SEED = Range(0, 2**32 - 1)  # NumPy takes no more
 SHARE, SHARE_BELOW_ONE, SHARE_ABOVE_ZERO = Range(0, 1), Range(0, 1, below=True), Range(0, 1, above=True)
 
 
@@ -135,7 +136,7 @@ class TrainOptions(Options):
     """How it is trained."""
 
     output_dir: str = option("outputs/caan", "Where the finished model goes, in the form of a Hub repository.")
-    seed: int = option(0, "Seed of weights, batches and augmentation.", NOT_NEGATIVE)
+    seed: int = option(0, "Seed of weights, batches and augmentation.", SEED)
     num_epochs: int = option(20, "Passes over the training sketches.", COUNT)
     classes_per_batch: int = option(16, "P: classes in a batch of one process.", Range(2))
     items_per_class: int = option(4, "K: sketches, and photos, of each class in a batch.", COUNT)
@@ -174,6 +175,11 @@ class TrainOptions(Options):
         "best", "Weights of the finished model: best (by mAP@all on the seen hold-out) or last."
     )
     report_to: str = option("none", "Tracker: none, tensorboard (extra tracking), trackio, wandb, or all that are installed.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.output_dir.strip() or self.output_dir.startswith("~"):
+            raise ValueError(f"output_dir must be the path of a folder, written out, got {self.output_dir!r}.")
 
 
 @dataclass
@@ -239,8 +245,9 @@ class TrainPushOptions(PushOptions):
         super().__post_init__()
         if self.push_to_hub and not self.hub_model_id:
             raise ValueError("push_to_hub needs hub_model_id, the repository, such as org/caan-sketchy.")
-        if self.push_steps and not self.push_to_hub:
-            raise ValueError("push_steps needs push_to_hub.")
+        for name in ("push_steps", "full", "private", "revision", "commit_message"):
+            if getattr(self, name) and not self.push_to_hub:
+                raise ValueError(f"{name} needs push_to_hub.")
 
 
 @dataclass

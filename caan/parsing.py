@@ -26,7 +26,16 @@ NESTED = "model_config"  # the option that is a mapping
 
 
 class RecipeLoader(yaml.SafeLoader):
-    """YAML with the numbers of its version 1.2: 1e-3 is one, and 104_21, the name of a split, is none."""
+    """YAML with the numbers of its version 1.2: 1e-3 is one, and 104_21, the name of a split, is none. A key that stands twice
+    in a mapping is an error, where YAML would take the last."""
+
+    def compose_mapping_node(self, anchor):
+        """A mapping as it is written, without double keys; keys that `<<` merges in later come below its own."""
+        node = super().compose_mapping_node(anchor)
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if double := sorted({name for name in names if names.count(name) > 1}):
+            raise yaml.YAMLError(f"{double[0]!r} stands twice in a mapping, {node.start_mark}")
+        return node
 
 
 NUMBERS = {"int": r"[-+]?(0|[1-9][0-9]*)", "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"}
@@ -153,9 +162,9 @@ def to_json(parser: OptionParser, name: str, value: Any) -> str:
 def with_changes(parser: OptionParser, argv: list[str], changes: list[tuple[list[str], Any]]) -> dict:
     """The nested option with some fields changed; the others stay as the recipe or the command line has them."""
     try:
-        fields = json.loads(getattr(parser.parse_known(argv), NESTED))
-    except (AttributeError, json.JSONDecodeError):
-        parser.error(f"--{NESTED} is no JSON, so that no field of it can be changed")
+        fields = json.loads(getattr(parser.parse_known(argv), NESTED), object_pairs_hook=without_doubles)
+    except (AttributeError, ValueError) as error:
+        parser.error(f"--{NESTED} is no JSON, so that no field of it can be changed ({error})")
     for path, value in changes:
         place = fields
         for above, name in zip([NESTED, *path], path):
@@ -164,6 +173,14 @@ def with_changes(parser: OptionParser, argv: list[str], changes: list[tuple[list
             holder, place = place, place.setdefault(name, {})
         holder[path[-1]] = value
     return fields
+
+
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict:
+    """The mapping of a JSON text's pairs. Raises ValueError for a key that stands twice, where JSON would take the last."""
+    names = [name for name, _ in pairs]
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{double[0]!r} stands twice in a mapping")
+    return dict(pairs)
 
 
 def find_recipe(name: str) -> Path | None:
@@ -180,20 +197,39 @@ def read_recipe(name: str, classes: tuple) -> dict:
         known = ", ".join(sorted(shipped.stem for shipped in RECIPES.glob("*.yaml")))
         parser.error(f"no such recipe; those that come along are {known}")
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), RecipeLoader)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2020-13-01
+        values = read_values(path.read_text(encoding="utf-8"))
+        given = without_doubles([(key.replace("-", "_"), value) for key, value in values.items() if value is not None])
+    except (OSError, yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2020-13-01
         parser.error(f"no YAML: {error}")
-    if not isinstance(values, dict | None):
-        parser.error("a recipe is a mapping of options to values")
-    given = {str(key).replace("-", "_"): value for key, value in (values or {}).items() if value is not None}
+    except TypeError as error:
+        parser.error(str(error))
     arguments = [argument for key, value in given.items() for argument in as_arguments(parser, key, value)]
     parsed = parser.parse_known(arguments)
     parser.fill(arguments)
     return {key: getattr(parsed, key) for key in given}
 
 
+def read_values(text: str) -> dict[str, Any]:
+    """A recipe's options: of a plain value the text as it is written, so that `no`, 012 and 1e5 are what a command line would
+    have; null is None; lists and mappings are read.
+
+    Raises:
+        TypeError: it is no mapping of options.
+    """
+    values, node = yaml.load(text, RecipeLoader), yaml.compose(text, RecipeLoader)
+    if not isinstance(values, dict | None):
+        raise TypeError("a recipe is a mapping of options to values")
+    written = {key.value: value for key, value in node.value if isinstance(value, yaml.ScalarNode)} if values else {}
+    switches = {"on": "true", "off": "false"}
+    plain = {key: switches.get(item.value.lower(), item.value) for key, item in written.items() if item.style is None}
+    return {str(key): plain.get(str(key), value) if value is not None else None for key, value in (values or {}).items()}
+
+
 def as_arguments(parser: OptionParser, key: str, value: Any) -> list[str]:
     """An option of a recipe as command-line arguments."""
     if isinstance(value, list):
+        action = next((action for action in parser._actions if action.dest == key), None)
+        if action is not None and action.nargs not in ("+", "*"):
+            parser.error(f"{key} takes one value, got a list: {value}")
         return [f"--{key}", *map(str, value)]
     return [f"--{key}={to_json(parser, key, value) if isinstance(value, dict) else value}"]

@@ -9,12 +9,16 @@ from typing import get_args, get_type_hints
 import pytest
 from running import ROOT
 
+from benchmarks import datasets_build, export
 from benchmarks.accuracy.figures import FigureOptions
+from benchmarks.accuracy.study import StudyOptions
+from benchmarks.paper_pictures import PaperOptions
 from caan.descriptions.command import DescribeOptions
 from caan.export.command import ExportOptions
 from caan.options import DataOptions, EvalOptions, ModelOptions, TrainOptions, TrainPushOptions
 from caan.parsing import parse_options
 
+BENCHMARKS = (StudyOptions, datasets_build.Arguments, export.Arguments, PaperOptions)
 CLASSES = (ModelOptions, DataOptions, TrainOptions)
 RECIPE = """
 # comments and all
@@ -178,7 +182,8 @@ def test_the_shipped_recipes_parse(path: Path):
         ("batches_per_epoch", "-3", "at least 0"),
         ("gradient_accumulation_steps", "0", "at least 1"),
         ("save_total_limit", "0", "at least 1"),
-        ("seed", "-1", "at least 0"),
+        ("seed", "-1", "in [0, 4.29497e+09]"),
+        ("seed", "4294967296", "in [0, 4.29497e+09]"),
         ("image_size", "0", "at least 1"),
         ("sketch_shade", "1.5", "in [0, 1]"),
         ("freeze_vision_blocks", "-1", "at least 0"),
@@ -205,7 +210,7 @@ def kind_of(item):
 
 def test_every_number_has_a_range():
     """A count, a rate or a share without bounds would be the next that trains uphill."""
-    for cls in (*CLASSES, EvalOptions, TrainPushOptions, DescribeOptions, ExportOptions, FigureOptions):
+    for cls in (*CLASSES, EvalOptions, TrainPushOptions, DescribeOptions, ExportOptions, FigureOptions, *BENCHMARKS):
         kinds = get_type_hints(cls)
         for item in fields(cls):
             if {kinds[item.name], *get_args(kinds[item.name])} & {int, float}:
@@ -234,6 +239,59 @@ def test_one_name_means_one_thing():
 )
 def test_the_ranges_of_an_evaluation(capsys, option, values, allowed):
     assert f"error: {option} must be {allowed}." in refused(capsys, f"--{option}", *values, classes=(EvalOptions,))
+
+
+@pytest.mark.parametrize(
+    "text, key",
+    [
+        ("seed: 1\nseed: 2", "seed"),
+        ("num-epochs: 1\nnum_epochs: 2", "num_epochs"),
+        ("model_config: {hidden_size: 8, hidden_size: 16}", "hidden_size"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(capsys, tmp_path, text, key):
+    path = tmp_path / "double.yaml"
+    path.write_text(text)
+    assert f"{path}: error: no YAML: '{key}' stands twice in a mapping" in refused(capsys, str(path))
+
+
+def test_a_double_key_of_the_command_line_is_refused(capsys):
+    double = '--model_config={"hidden_size": 8, "hidden_size": 16}'
+    assert "'hidden_size' stands twice in a mapping" in refused(capsys, double, "--model_config.margin=0.2")
+
+
+def test_merged_keys_come_below_a_mapping_of_their_own(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text("model_config: {vision_config: &a {x: 1, y: 1}, text_config: &b {<<: *a, x: 2}, z: {<<: *b, x: 3}}")
+    model, *_ = parse_options(*CLASSES, argv=[str(path)])
+    assert json.loads(model.model_config)["z"] == {"x": 3, "y": 1}
+
+
+def test_plain_values_of_a_recipe_are_what_is_written(tmp_path):
+    path = tmp_path / "plain.yaml"
+    path.write_text(
+        "mixed_precision: no\ndataset_config: 012\noutput_dir: 1e5\ndata_dir: yes\naugment: off\ncpu: on\nseed: '3'\n"
+    )
+    _, data, train = parse_options(*CLASSES, argv=[str(path)])
+    assert (train.mixed_precision, train.output_dir, train.seed, train.cpu) == ("no", "1e5", 3, True)
+    assert (data.dataset_config, data.data_dir, data.augment) == ("012", "yes", False)
+
+
+def test_a_list_for_one_value_is_named(capsys, tmp_path):
+    path = tmp_path / "list.yaml"
+    path.write_text("seed: [1, 2]")
+    assert f"{path}: error: seed takes one value, got a list: [1, 2]" in refused(capsys, str(path))
+
+
+@pytest.mark.parametrize("name", ["", " ", "~/runs"])
+def test_an_output_dir_that_would_be_the_current_folder_or_one_called_tilde_is_refused(capsys, name):
+    assert f"output_dir must be the path of a folder, written out, got {name!r}." in refused(capsys, f"--output_dir={name}")
+
+
+@pytest.mark.parametrize("option", [["--private"], ["--full"], ["--revision=x"], ["--commit_message=x"], ["--push_steps=3"]])
+def test_options_of_a_push_need_one(capsys, option):
+    name = option[0].partition("=")[0].removeprefix("--")
+    assert f"error: {name} needs push_to_hub." in refused(capsys, *option, classes=(TrainPushOptions,))
 
 
 def test_a_recipe_by_its_name():

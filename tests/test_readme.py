@@ -190,6 +190,13 @@ def test_a_snippet_runs_alone(snippet, stand_ins, monkeypatch):
         pytest.importorskip("onnxscript")
         pytest.importorskip("onnxruntime")
         main(["export", "--model", "outputs/demo", "--output_dir", "outputs/onnx", "--dataset", "none"])
+    if "sentence_transformers" in snippet:
+        pytest.importorskip("sentence_transformers", minversion="6.2")
+    if "import mteb" in snippet:
+        mteb = pytest.importorskip("mteb")
+        from mteb_task import ShapesI2IRetrieval
+
+        monkeypatch.setattr(mteb, "get_task", lambda name: ShapesI2IRetrieval())
     names: dict = {}
     exec(compile(snippet, "snippet", "exec"), names)
     if "from transformers import" in snippet:  # registered in this process already, in a user's not

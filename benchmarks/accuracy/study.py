@@ -28,7 +28,7 @@ from caan.data.processors import inference_processor
 from caan.data.provenance import VERSIONED, version_of
 from caan.data.text import collect_descriptions, tokenize_descriptions
 from caan.evaluation.metrics import RetrievalAccumulator
-from caan.options import DataOptions, ModelOptions, TrainOptions, option
+from caan.options import NOT_NEGATIVE, SEED, DataOptions, ModelOptions, Options, Range, TrainOptions, option
 from caan.parsing import OptionParser, parse_options
 from caan.training.batches import build_loader
 from caan.training.building import build_model
@@ -42,13 +42,13 @@ SHARED = Path(os.environ.get("CAAN_SHARED", HERE.parents[2] / "shared"))
 
 
 @dataclass
-class StudyOptions:
+class StudyOptions(Options):
     """What a study runs on."""
 
-    fold: list[int] = field(default_factory=lambda: [0], metadata={"help": "Folds of dataset_scripts.core.folds, 0 to 4."})
-    seed: list[int] = field(default_factory=lambda: [0], metadata={"help": "Seeds of weights, batches and augmentation."})
+    fold: list[int] = option([0], "Folds of dataset_scripts.core.folds, 0 to 4.", Range(0, 4))
+    seed: list[int] = option([0], "Seeds of weights, batches and augmentation.", SEED)
     rows: list[str] | None = field(default=None, metadata={"help": "Only rows whose name begins so; all where not given."})
-    num_epochs: int = option(0, "Passes over the training sketches; 0 = as the recipe says.")
+    num_epochs: int = option(0, "Passes over the training sketches; 0 = as the recipe says.", NOT_NEGATIVE)
     recipe: str = option("recipes/sketchy_small.yaml", "Recipe that every row departs from.")
     data_dir: str = option(str(SHARED / "data" / "Sketchy"), "Folder of Sketchy, or a part of it.")
     models: str = option(str(SHARED / "models"), "Folder with vit-small-patch14, minilm-l6 and efficientnet-lite0.")

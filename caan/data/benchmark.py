@@ -6,6 +6,11 @@ import torch
 
 from caan.data.pictures import Pictures
 
+NEEDED = {  # split -> what it takes
+    "validation": "Validation needs five sketches of a class or more.",
+    "test": "A test needs unseen classes: name some in unseen.txt; without it a folder needs three classes or more.",
+}
+
 
 class Benchmark(NamedTuple):
     """Queries and the galleries, one after the other, that they are searched in."""
@@ -36,9 +41,7 @@ def make_benchmark(splits, split: str = "test", generalized: bool = False) -> Be
             with unseen queries only).
     """
     if split not in splits:
-        raise ValueError(
-            f"The data set has no split {split!r}, only {', '.join(splits)}. Validation needs five sketches of a class or more."
-        )
+        raise ValueError(f"The data set has no split {split!r}, only {', '.join(splits)}. {NEEDED.get(split, '')}".rstrip())
     borrows = split == "validation" and "train" in splits and not has_photos(splits[split])
     galleries = [Pictures(splits["train" if borrows else split], "photo")]
     if generalized:

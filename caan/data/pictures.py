@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from datasets import Dataset, DatasetDict, Image, concatenate_datasets
+from datasets import ClassLabel, Dataset, DatasetDict, Image, concatenate_datasets
 
 import dataset_scripts
 from caan.options import SourceOptions
@@ -38,13 +38,21 @@ def load_splits(options: SourceOptions) -> DatasetDict:
 
 
 def require_columns(splits: DatasetDict, name: str) -> None:
-    """Raises ValueError where a data set is none of zero-shot sketch retrieval, naming what is missing."""
+    """Raises ValueError where a data set is none of zero-shot sketch retrieval, naming what is missing or of another type."""
     found = {column for split in splits.values() for column in split.column_names}
     if missing := [column for column in COLUMNS if column not in found]:
         raise ValueError(
             f"{name} has no column {', '.join(missing)}; it has {', '.join(sorted(found)) or 'none'}. A data set for CAAN is "
             f"one of dataset_scripts' builders, or what `python -m dataset_scripts.parquet.publish` wrote."
         )
+    for split in splits.values():
+        for column in ("modality", "label"):
+            if not isinstance(split.features[column], ClassLabel):
+                kind = getattr(split.features[column], "dtype", type(split.features[column]).__name__)
+                raise ValueError(
+                    f"{name}: column {column} is of type {kind}, and must be a ClassLabel, which names its classes: "
+                    f"cast it by `class_encode_column({column!r})`."
+                )
     if "train" not in splits:
         raise ValueError(f"{name} has no split train: all its classes are unseen. Name fewer of them in unseen.txt.")
 
@@ -71,8 +79,11 @@ class Pictures(Sequence):
             raise ValueError(f"The split has no {modality} at all. Check data_dir and the builder's report.")
         self.modality = modality
         self.rows = split.select(keep).cast_column("image", Image(decode=False))
-        self.labels = torch.tensor(list(self.rows["label"]))
+        labels = list(self.rows["label"])
         self.files = list(self.rows["file"])
+        if bad := [file for file, label in zip(self.files, labels) if label is None or label < 0]:
+            raise ValueError(f"{len(bad):,} pictures have no label, such as {bad[0]}: the data set does not say their classes.")
+        self.labels = torch.tensor(labels)
         self.names = split.features["label"].names
 
     def __len__(self) -> int:

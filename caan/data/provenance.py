@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shlex
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
@@ -59,7 +60,13 @@ def public_name(value):
         return value if (public := public_name(fields)) == fields else json.dumps(public)
     if not isinstance(value, str) or not (is_absolute(value) or os.path.exists(value)):
         return value
-    return Path(os.path.abspath(os.path.expanduser(value))).name or value  # abspath: "." has a name too
+    return printable(Path(os.path.abspath(os.path.expanduser(value))).name or value)  # abspath: "." has a name too
+
+
+def printable(text: str) -> str:
+    r"""A text as a line of UTF-8 holds it: of a file's name any byte may be part, a line break and ``\xe9`` too."""
+    odd = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are no UTF-8, separators of lines and paragraphs
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in odd else c for c in text)
 
 
 def json_mapping(text) -> dict | None:
@@ -101,9 +108,10 @@ def public_command(argv: Sequence[str]) -> str:
     """
     script, *arguments = argv
     name = Path(script).name.removesuffix(".exe")
+    name = "caan" if name == "cli.py" else name  # python -m caan.cli
     parts = [(argument,) if argument.startswith("{") else argument.partition("=") for argument in arguments]  # --data_dir=/a/b
     public = ["".join(public_name(p) if is_absolute(p) or p.startswith("{") else p for p in part) for part in parts]
-    return shlex.join([*(["python", name] if name.endswith(".py") else name.split()), *public])
+    return printable(shlex.join([*(["python", name] if name.endswith(".py") else name.split()), *public]))
 
 
 def version_of(package: str) -> str:

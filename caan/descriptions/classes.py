@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from importlib import resources
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def checked_classes(names: list[str], source: str) -> list[str]:
         raise ClassListError(f"{source}: names no class")
     if broken := [name for name in names if name != name.encode(errors="replace").decode()]:
         raise ClassListError(f"{source}: {broken[0]!r} is no UTF-8 text")
-    spellings = [unicodedata.normalize("NFC", name) for name in names]  # é is one character, or e and an accent
-    if repeated := sorted({name for name in spellings if spellings.count(name) > 1}):
+    spellings = Counter(unicodedata.normalize("NFC", name) for name in names)  # é is one character, or e and an accent
+    if repeated := sorted(name for name, count in spellings.items() if count > 1):
         raise ClassListError(f"{source}: names {', '.join(repeated)} twice")
     return names

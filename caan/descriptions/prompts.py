@@ -15,10 +15,20 @@ from typing import Any
 
 import yaml
 
+from caan.options import COUNT, NOT_NEGATIVE, SHARE_ABOVE_ZERO
+
 from .checks import Checks
 from .names import question_fields
 
 SHIPPED_FOLDER = Path(__file__).parent / "prompt_sets"
+RANGES = {
+    "temperature": NOT_NEGATIVE,
+    "top_p": SHARE_ABOVE_ZERO,
+    "max_new_tokens": COUNT,
+    "min_words": NOT_NEGATIVE,
+    "min_visual_words": NOT_NEGATIVE,
+    "max_sentences": COUNT,
+}
 KEYS = {"system", "prompts", "generation", "checks", "direct"}
 
 
@@ -79,6 +89,9 @@ def _build(path: Path, content: Any) -> PromptSet:
         raise PromptSetError(f"{path}: needs `prompts:`, a mapping from a prompt's name to its template")
     if unknown := set(content) - KEYS:
         raise PromptSetError(f"{path}: unknown key {', '.join(sorted(map(str, unknown)))}; known are {', '.join(sorted(KEYS))}")
+    for key, kind, example in (("system", str, "a text"), ("direct", bool, "true or false")):
+        if not isinstance(content.get(key), kind | None):
+            raise PromptSetError(f"{path}: `{key}` must be {example}, not {content[key]!r}")
     for name, template in content["prompts"].items():
         _check_template(path, name, template)
     return PromptSet(
@@ -112,6 +125,11 @@ def _section(path: Path, key: str, cls: type, content: dict[str, Any]) -> Any:
         raise PromptSetError(f"{path}: `{key}` takes {', '.join(known)}, not {values!r}")
     if wrong := [name for name, value in values.items() if isinstance(value, bool) or not isinstance(value, (int, float))]:
         raise PromptSetError(f"{path}: `{key}`: {', '.join(wrong)} must be a number")
+    for item in fields(cls):
+        value = values.get(item.name, item.default)
+        if not RANGES[item.name].holds(value) or isinstance(item.default, int) and not isinstance(value, int):
+            whole = "a whole number, " if isinstance(item.default, int) else ""
+            raise PromptSetError(f"{path}: `{key}`: {item.name} must be {whole}{RANGES[item.name]}, got {value}")
     return cls(**values)
 
 

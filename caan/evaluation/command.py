@@ -34,21 +34,22 @@ def evaluate_models(options: EvalOptions, command: Sequence[str], done: list[str
     from caan.evaluation.run import EvaluationRun  # imports torch
     from caan.evaluation.summary import results_markdown
     from caan.hub.card import carded_folders, update_card
+    from dataset_scripts.core.texts import say
 
     carded = carded_folders(options.model, options.split) if options.update_card else []
     run = EvaluationRun(options, command)
     for name, source in run.names.items():
         queries, gallery = len(run.benchmark.queries), len(run.benchmark.gallery_labels)
-        print(f"{source}: {queries:,} queries in a gallery of {gallery:,}", flush=True)
-        print(run.evaluate(name), end="\n\n", flush=True)
+        say(f"{source}: {queries:,} queries in a gallery of {gallery:,}")
+        say(f"{run.evaluate(name)}\n")
         done.append(name)
-    print(results_markdown(run.record))
+    say(results_markdown(run.record))
     for name, picture in run.pictures.items():
-        print(f"picture of {name}: {picture}")
-    print(f"results: {run.output / 'results.json'}")
+        say(f"picture of {name}: {picture}")
+    say(f"results: {run.output / 'results.json'}")
     for name, source in run.names.items():
         if source in carded:
-            print(f"card: {update_card(Path(source), run.record.of(name), run.pictures.get(name))}")
+            say(f"card: {update_card(Path(source), run.record.of(name), run.pictures.get(name))}")
 
 
 def what_is_kept(options: EvalOptions, done: Sequence[str]) -> str:

@@ -1,9 +1,11 @@
 """How a gallery is ranked for each query: scores, the rule for ties, and the ranks of the relevant photos.
 
 Features are compared in float64 and scores rounded to float32: this drops the 1e-16 noise of a matrix product, which depends on
-chunk size and device, and copies of a photo get one and the same score, a tie. Ties follow a stated rule. The sort is exact:
-score, tie rule and relevance are packed into one integer a photo, so that sorting values alone answers everything, quicker than
-a stable sort and a gather of the relevance. benchmarks/metrics.py measures time and memory.
+chunk size and device, and copies of a photo get one and the same score, a tie. Near zero float32 is as fine as the noise, so
+what is no more than noise becomes zero first: features with many right angles, as binary codes have, would rank by it. Ties
+follow a stated rule. The sort is exact: score, tie rule and relevance are packed into one integer a photo, so that sorting
+values alone answers everything, quicker than a stable sort and a gather of the relevance. benchmarks/metrics.py measures time
+and memory.
 """
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
@@ -16,6 +18,7 @@ from torch.nn.functional import normalize
 from caan.evaluation.report import TIES
 
 SIMILARITIES = ("cosine", "dot", "euclidean")
+NOISE = 1e-12  # of the product of two lengths: far above what float64 loses in a sum, far below what any feature means
 
 
 @torch.no_grad()
@@ -50,13 +53,15 @@ def similarities(queries: Tensor, gallery: Tensor, similarity: str, chunk_size: 
     gallery = gallery.to(device, torch.float64)
     if similarity == "cosine":
         gallery = normalize(gallery)
+    longest = gallery.norm(dim=1).max()
     for chunk in queries.split(chunk_size):
         chunk = chunk.to(device, torch.float64)
         if similarity == "euclidean":
             yield -torch.cdist(chunk, gallery).float()
         else:
             chunk = normalize(chunk) if similarity == "cosine" else chunk
-            yield (chunk @ gallery.T).float()
+            scores = chunk @ gallery.T
+            yield scores.masked_fill_(scores.abs() <= NOISE * longest * chunk.norm(dim=1, keepdim=True), 0).float()
 
 
 def ranking_keys(scores: Tensor, relevant: Tensor, ties: str) -> Tensor:

@@ -174,11 +174,16 @@ def _from_format_1(content: dict) -> dict:
     }
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file under its name only once it is complete: an older one stays where the disk is full."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file, a text in UTF-8, under its name only once it is complete: an older one stays where the disk is full.
+
+    Raises OSError that names the file; what the system says of a full disk does not.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -13,9 +13,10 @@ from caan.errors import naming
 from caan.evaluation.facts import published_facts
 from caan.evaluation.record import EvaluatedModel
 from caan.evaluation.seen import seen_classes
-from caan.evaluation.weights import weights_fingerprint
+from caan.evaluation.weights import weight_files, weights_fingerprint
 from configuration_caan import CAANConfig
 from modeling_caan import CAANModel, encoder_config
+from pipeline_caan import checked_device, probe_pixels
 from processing_caan import CAANImageProcessor
 
 PIXELS = "pixels"
@@ -29,6 +30,12 @@ class Retriever:
     model: nn.Module
     processor: CAANImageProcessor
     identity: EvaluatedModel | None = None
+
+    def to(self, device: torch.device | str) -> torch.device:
+        """Moves the model to `device`, or to the CPU where `device` gives it wrong vectors; returns where it is."""
+        place = checked_device(self.model, device, probe_pixels(self.processor))
+        self.model.to(place)
+        return place
 
 
 class PixelCorrelation(nn.Module):
@@ -104,7 +111,7 @@ def identify(name: str, config) -> EvaluatedModel:
     """Which model that is: the fingerprint of a folder's weights or the commit on the Hub, and the classes it learned."""
     folder = Path(name)
     return EvaluatedModel(
-        weights=weights_fingerprint(folder) if any(folder.glob("*.safetensors")) else None,
+        weights=weights_fingerprint(folder) if weight_files(folder) else None,
         revision=None if folder.is_dir() else getattr(config, "_commit_hash", None),
         seen_classes=seen_classes(published_facts(name)) if config.model_type == "caan" else None,
     )

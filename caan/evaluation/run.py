@@ -6,6 +6,7 @@ for name in run.names:
 run.record.results
 """
 
+import io
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,6 +25,7 @@ from caan.evaluation.reranking import Reranking
 from caan.evaluation.retrievers import PIXELS, load_retriever, retriever_config
 from caan.evaluation.summary import results_markdown
 from caan.options import EvalOptions
+from configuration_caan import CAANConfig
 
 TABLE_FILE = "table.md"
 UNRECORDED = {"model", "output_dir", "update_card", "rerank"}  # options that stand elsewhere in the record, or in no number
@@ -46,9 +48,7 @@ class EvaluationRun:
         require_writable(self.output)
         self.device = find_device(options.device)
         self.names = dict(zip(public_names(options.model), options.model))
-        for name in options.model:
-            if name != PIXELS:
-                retriever_config(name)
+        require_use(options.image_size, [retriever_config(name).model_type for name in options.model if name != PIXELS])
         splits = load_splits(options)
         self.benchmark = make_benchmark(splits, options.split, options.generalized)
         self.files = dict(zip(self.names, numbered(f"retrieval_{name.replace('/', '_')}" for name in self.names)))
@@ -72,19 +72,33 @@ class EvaluationRun:
         """Measures one of the models, and writes its numbers and its picture."""
         options, benchmark = self.options, self.benchmark
         retriever = load_retriever(self.names[name], options.image_size)
-        retriever.model.to(self.device)
+        if (place := retriever.to(self.device)) != self.device:
+            self.record.notes.append(f"{name} was computed on the {place.type.upper()}: {self.device} gave it other vectors")
         features = embed_benchmark(retriever, benchmark, batch_size=options.batch_size, num_workers=options.num_workers)
         if self.record.rerank:
             features = self.record.rerank(*features)
         chosen = {"top_k": options.top_k, "average": options.average, "ties": options.ties}
         report = measure(features, benchmark, **chosen, per_query=options.picture_rows > 0)
         self.record.add(name, report, retriever.identity)
-        if options.picture_rows:
-            self.pictures[name] = self.output / f"{self.files[name]}.png"
-            retrieval_picture(features, benchmark, report, options.picture_rows).save(self.pictures[name])
-        self.record.write(self.output / RESULTS_FILE)
+        picture = self.output / f"{self.files[name]}.png"
+        picture.unlink(missing_ok=True)  # of other numbers
+        self.record.write(self.output / RESULTS_FILE)  # before the picture: whatever goes wrong with it, the numbers are kept
         write_whole(self.output / TABLE_FILE, results_markdown(self.record))
+        if options.picture_rows:
+            content = io.BytesIO()
+            retrieval_picture(features, benchmark, report, options.picture_rows).save(content, "PNG")
+            write_whole(picture, content.getvalue())
+            self.pictures[name] = picture
         return report
+
+
+def require_use(image_size: int | None, kinds: Sequence[str]) -> None:
+    """Raises ValueError where `image_size` would have no effect: it is in the record, which would tell of another size."""
+    if image_size is not None and not set(kinds) - {CAANConfig.model_type}:
+        raise ValueError(
+            "image_size is of plain vision models, and --model names none: a CAAN sees what its own image processor makes, the "
+            "pixels 32 x 32. Leave it out."
+        )
 
 
 def find_device(name: str | None) -> torch.device:
@@ -107,13 +121,22 @@ def require_writable(folder: Path) -> None:
     """Makes the folder that the results go to and writes to it, before hours are spent on what could not be kept.
 
     Raises:
-        ValueError: it holds a model, whose own results.json would be replaced. OSError: naming the folder.
+        ValueError: it holds a model, whose own results.json would be replaced, or a results.json of something else. OSError:
+            naming the folder.
     """
     if (folder / CONFIG_NAME).exists():
         raise ValueError(
             f"{folder} holds a model, and its own results would be replaced. Give another --output_dir; --update_card puts the "
             "numbers of a model that is evaluated into its folder."
         )
+    if (folder / RESULTS_FILE).exists():
+        try:
+            Evaluation.read(folder / RESULTS_FILE)
+        except ValueError as error:
+            raise ValueError(
+                f"{folder / RESULTS_FILE} is no record of an evaluation, and would be replaced. Move it away, or give another "
+                "--output_dir."
+            ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

@@ -53,4 +53,7 @@ def seen_classes(facts: dict | None) -> list[str] | None:
     """
     own = (facts or {}).get("seen_classes")
     before = (facts or {}).get("seen_before", [])
-    return [*own, *before] if isinstance(own, list) and isinstance(before, list) else None
+    if not isinstance(own, list) or not isinstance(before, list):
+        return None
+    names = [*own, *before]
+    return names if all(isinstance(name, str) for name in names) else None

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from transformers import AutoModel
+from transformers.utils import CONFIG_NAME
 
 from caan.data.benchmark import Benchmark, make_benchmark
 from caan.data.pictures import load_splits
@@ -46,6 +47,8 @@ def export(options: ExportOptions) -> dict:
     with new_folder(Path(options.output_dir)) as folder:
         model, processor = load_model(options)
         splits = None if options.dataset == "none" else load_splits(options)
+        if splits is not None:
+            make_benchmark(splits)  # what it lacks is told before the graphs are made
         report = write_graphs(model, processor, folder, splits, options)
         benchmark = None if splits is None else make_benchmark({"test": smaller(splits["test"], options.max_pictures)})
         report |= compare(model, processor, report, folder, benchmark, options)
@@ -66,8 +69,9 @@ def new_folder(target: Path) -> Iterator[Path]:
 
     Graphs of an earlier export that the new one does not have go then: nothing would say what they are.
 
-    Raises ValueError where `target` cannot be made.
+    Raises ValueError where `target` cannot be made, or holds what is not an export's.
     """
+    require_own(target)
     try:
         made = [path for path in (target, *target.parents) if not path.exists()]
         target.mkdir(parents=True, exist_ok=True)
@@ -87,6 +91,14 @@ def new_folder(target: Path) -> Iterator[Path]:
         for path in made:
             if not any(path.iterdir()):
                 path.rmdir()
+
+
+def require_own(folder: Path) -> None:
+    """Raises ValueError where files of the export would replace those of a model, or a report of something else."""
+    if (folder / CONFIG_NAME).exists():
+        raise ValueError(f"{folder} holds a model, whose image processor would be replaced. Give another --output_dir.")
+    if (folder / REPORT).exists() and not reported_graphs(folder):
+        raise ValueError(f"{folder / REPORT} is no report of an export. Give another --output_dir, or move it away.")
 
 
 def reported_graphs(folder: Path) -> set[str]:

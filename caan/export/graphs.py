@@ -7,6 +7,7 @@ alignment are training's alone and are left out.
 """
 
 import importlib
+import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,7 +88,9 @@ def export_graphs(
         else:
             with torch.no_grad():
                 program = torch.export.export(graph, (example,), dynamic_shapes={"pixel_values": {0: BATCH}}, strict=False)
-            torch.export.save(program, path)
+            content = io.BytesIO()  # torch's own writer of files ends the process where a disk is full (torch 2.14)
+            torch.export.save(program, content)
+            path.write_bytes(content.getbuffer())
         files |= dict.fromkeys(graph.modalities, path.name)
         outputs |= graph.outputs
     return files, outputs

@@ -34,8 +34,9 @@ def main(argv: list[str], prog: str) -> int:
     parser.add_argument("--output", type=Path, default=Path("sketches.png"), help="the sheet (default: %(default)s)")
     options = parser.parse_args(argv)
     with exit_on_error(prog):
-        from caan.figures.sketches import load_processor, sketch_sheet  # imports torch
+        from caan.figures.sketches import load_processor, require_output, sketch_sheet  # imports torch
 
+        require_output(options.output, options.files)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         sketch_sheet(options.files, load_processor(options.model)).save(options.output)
     print(f"written: {options.output}")

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,15 @@ def load_processor(model: str | None) -> CAANImageProcessor:
         return CAANImageProcessor()
     processor = CAANProcessor.from_pretrained(model)
     return getattr(processor, "image_processor", processor)
+
+
+def require_output(output: Path, pictures: Sequence[str]) -> None:
+    """Raises ValueError where the sheet would replace one of the pictures, or its name is not that of a picture."""
+    if output.resolve() in [Path(picture).resolve() for picture in pictures]:
+        raise ValueError(f"--output {output} is one of the pictures, and would be replaced: give another name.")
+    Image.init()
+    if Image.registered_extensions().get(output.suffix.lower()) not in Image.SAVE:
+        raise ValueError(f"--output {output} has no suffix of a picture that can be written, such as .png.")
 
 
 def sketch_sheet(pictures: Sequence[Any], processor: CAANImageProcessor) -> Image.Image:

@@ -29,12 +29,13 @@ UNKNOWN = "unknown"  # as the Hub writes a licence that nobody has stated
 MARK = "<!-- Written by the caan package, which leaves the card alone once it was edited. sha256: "
 
 
-def write_card(folder: Path, repo: str | None = None, license_id: str | None = None) -> Path | None:
+def write_card(folder: Path, repo: str | None = None, license_id: str | None = None, source: Path | None = None) -> Path | None:
     """Writes the card of a model's folder, and `.eval_results` where the Hub has the benchmark.
 
     Args:
         repo: Hub id under which readers will load the model. license_id: of the weights, as the Hub names it. Where they are
             not given, what the training run was told; else the folder's name, and "unknown".
+        source: the user's folder, where `folder` is a copy of it: errors of the record name the file there.
 
     Returns:
         `README.md`, or None where it was edited and stays as it is.
@@ -44,7 +45,7 @@ def write_card(folder: Path, repo: str | None = None, license_id: str | None = N
     write_entries(folder, results)
     if path.exists() and not is_ours(path.read_text(encoding="utf-8", errors="replace")):
         return None
-    facts = read_facts(folder)
+    facts = read_facts(source or folder)
     told = facts["options"] if facts else {}
     license_id = license_id or told.get("license") or UNKNOWN
     content = str(
@@ -55,7 +56,7 @@ def write_card(folder: Path, repo: str | None = None, license_id: str | None = N
             facts=facts,
             results=results and describe_results(results),
             picture=PICTURE_FILE if results and (folder / PICTURE_FILE).is_file() else None,
-            recipe=facts and require_recipe(folder, facts),
+            recipe=facts and require_recipe(source or folder, facts),
             num_classes=facts and count_classes(facts),
             license_id=license_id,
             is_full=CAANConfig.from_pretrained(folder).use_text,
@@ -153,13 +154,14 @@ def settings_as_options(record: Evaluation) -> list[str]:
 
 
 def require_recipe(folder: Path, facts: dict) -> dict[str, object]:
-    """The rows of the training table; raises ValueError, naming the file, where the record lacks one."""
+    """The rows of the training table; raises ValueError, naming the file, where the record lacks one or has another type."""
+    path = folder / FACTS_FILE
     try:
         return describe_recipe(facts)
     except KeyError as error:
-        raise ValueError(
-            f"{folder / FACTS_FILE} has no {error}, which the card tells. Remove the file to do without."
-        ) from error
+        raise ValueError(f"{path} has no {error}, which the card tells. Remove the file to do without.") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} holds a value of the wrong type ({error}). Remove the file to do without.") from error
 
 
 def describe_recipe(facts: dict) -> dict[str, object]:

@@ -49,7 +49,7 @@ def prepare_folder(source: Path, target: Path, repo: str, full: bool = False, li
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
     carry_results(source, target)
-    return write_card(target, repo, license_id) is not None
+    return write_card(target, repo, license_id, source) is not None
 
 
 def require_model(source: Path) -> None:

@@ -17,7 +17,7 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
 
 from caan.data.provenance import is_hub_id
-from caan.evaluation.record import RESULTS_FILE, Evaluation
+from caan.evaluation.record import RESULTS_FILE, Evaluation, write_whole
 from caan.evaluation.summary import metric_heading, protocol
 from caan.evaluation.weights import weights_fingerprint
 
@@ -130,5 +130,5 @@ def write_entries(folder: Path, record: Evaluation | None) -> Path | None:
     )
     path = folder / ENTRIES_FOLDER / f"caan_{record.dataset.split('/')[1]}.yaml"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False), encoding="utf-8")
+    write_whole(path, yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False))
     return path

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from transformers import CONFIG_MAPPING, AutoTokenizer, PreTrainedTokenizerBase
 
 from caan.data.encoders import check_encoder
@@ -12,6 +14,7 @@ from caan.data.text import train_tokenizer
 from caan.errors import naming, refuse_unknown
 from caan.evaluation.retrievers import load_caan
 from caan.options import ModelOptions
+from caan.parsing import without_doubles
 from caan.training.effect import require_default, require_effect, require_same
 from caan.training.optimizer import freeze_vision_blocks
 from configuration_caan import CAANConfig
@@ -32,6 +35,8 @@ def build_model(options: ModelOptions, sentences: Sequence[str]) -> tuple[CAANMo
     require_effect(options, uses_text(options))
     if options.model:
         model, processor = load_whole(options)
+        image_processor: Any = getattr(processor, "image_processor", processor)
+        require_input(model, image_processor.size["height"], options.inference_image_size)
         freeze_vision_blocks(model, options.freeze_vision_blocks)
         return model, processor
     fields = {**config_fields(options.model_config), "use_text": uses_text(options)}
@@ -41,7 +46,9 @@ def build_model(options: ModelOptions, sentences: Sequence[str]) -> tuple[CAANMo
         require_same(given.get("vocab_size"), len(tokenizer), "the tokenizer", "model_config.text_config.vocab_size")
         fields["text_config"] = {**given, "vocab_size": len(tokenizer)}
     model = warm_start(options, fields)
-    require_size(model, options.image_size)
+    require_loss(model.config)
+    require_sentences(model)
+    require_input(model, options.image_size, options.inference_image_size)
     image_processor = build_image_processor(options.vision_model, options.image_size, options.sketch_shade)
     freeze_vision_blocks(model, options.freeze_vision_blocks)
     return model, CAANProcessor(image_processor, tokenizer) if tokenizer is not None else image_processor
@@ -70,12 +77,63 @@ def build_tokenizer(options: ModelOptions, sentences: Sequence[str]) -> PreTrain
         return AutoTokenizer.from_pretrained(options.text_model)
 
 
-def require_size(model: CAANModel, image_size: int) -> None:
-    """Raises ValueError where an input is smaller than a patch of the vision encoder, from which nothing could be read."""
+@torch.no_grad()
+def require_input(model: CAANModel, image_size: int, inference_image_size: int = 0) -> None:
+    """Shows the model a picture of each size that a run has, in training and in validation; its state stays as it was.
+
+    Raises:
+        ValueError: naming the size that it does not take: below a patch, or not the one size of the encoder; or the encoder
+            cannot take pictures at all, as with stages that do not fit each other.
+    """
     patch = getattr(model.config.vision_config, "patch_size", 1)
     patch = patch if isinstance(patch, int) else max(patch)
-    if image_size < patch:
-        raise ValueError(f"image_size is {image_size}, less than one patch of the vision encoder, {patch} pixels: raise it.")
+    training, sides = model.training, {"image_size": image_size, "inference_image_size": inference_image_size or image_size}
+    for name, side in sides.items():
+        if side < patch:
+            raise ValueError(f"{name} is {side}, less than one patch of the vision encoder, {patch} pixels: raise it.")
+        try:
+            with torch.random.fork_rng(devices=[]):
+                model.eval().get_image_features(torch.zeros(1, 3, side, side))
+        except Exception as error:  # each library has its own
+            encoder, reason = type(model.image_encoder.encoder).__name__, " ".join(str(error).split())[:300].rstrip(".")
+            raise ValueError(
+                f"The vision encoder ({encoder}) takes no pictures of {name} {side}: {type(error).__name__}: {reason}. Give "
+                "another size, or another model_config.vision_config."
+            ) from error
+        finally:
+            model.train(training)
+
+
+@torch.no_grad()
+def require_sentences(model: CAANModel) -> None:
+    """Shows the text encoder of a model that learns with text a sentence of the greatest length; its state stays as it was.
+
+    Raises:
+        ValueError: it cannot read so many tokens: some count their positions from 2 on.
+    """
+    if not model.config.use_text:
+        return
+    length, training = model.config.max_description_tokens, model.training
+    padding = getattr(model.config.text_config, "pad_token_id", None)
+    ids = torch.full((1, 1, length), 1 if padding == 0 else 0)  # any token that is none of padding
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model.eval().encode_descriptions(ids, torch.ones_like(ids))
+    except Exception as error:  # each library has its own
+        encoder, reason = type(model.text_encoder).__name__, " ".join(str(error).split())[:300].rstrip(".")
+        raise ValueError(
+            f"The text encoder ({encoder}) reads no sentences of {length} tokens: {type(error).__name__}: {reason}. Lower "
+            "model_config.max_description_tokens, or change model_config.text_config."
+        ) from error
+    finally:
+        model.train(training)
+
+
+def require_loss(config: CAANConfig) -> None:
+    """Raises ValueError where every loss that a model has is weighted by 0: nothing would be learnt."""
+    names = ("lambda_tri", "lambda_rn", "lambda_con", *(("lambda_text",) if config.use_text else ()))
+    if not any(getattr(config, name) for name in names):
+        raise ValueError(f"model_config: {', '.join(names)} are all 0, so that nothing would be learnt: raise one.")
 
 
 def uses_text(options: ModelOptions) -> bool:
@@ -124,8 +182,9 @@ def make_model(fields: dict) -> CAANModel:
 def config_fields(text: str) -> dict:
     """The option `model_config` as a mapping. Raises ValueError naming an unknown field or an unknown type of encoder."""
     try:
-        fields = json.loads(text)
-    except json.JSONDecodeError as error:
+        fields = json.loads(text, object_pairs_hook=without_doubles)
+        json.dumps(fields, allow_nan=False)
+    except ValueError as error:
         raise ValueError(f"model_config is no JSON: {error}. Got: {text}") from error
     if not isinstance(fields, dict):
         raise ValueError(f"model_config must be a mapping of CAANConfig's fields, got {text}.")

@@ -1,8 +1,9 @@
 """Training checkpoints: weights, optimizer, schedule, where the run stands, and what it was told.
 
 A checkpoint is a folder `step_N` under the run's `checkpoints`; `trainer_state.json` in it names the best weights so far, which
-lie in a folder of their own, and holds a checksum of every other file. A resumed run takes the newest whole one. Which is newer
-is told by a count of the checkpoints that a run wrote: with more processes the same place has a lower number of steps.
+lie in a folder of their own, and holds a checksum of every other file and of theirs. A resumed run takes the newest whole one.
+Which is newer is told by a count of the checkpoints that a run wrote: with more processes the same place has a lower number of
+steps.
 """
 
 import json
@@ -72,7 +73,9 @@ def save_checkpoint(accelerator, folder: Path, state: TrainerState, limit: int =
     accelerator.wait_for_everyone()
     state.saves += 1
     if accelerator.is_main_process:
-        record = {**asdict(state), "files": checksums(temporary)}
+        best = {} if state.best_folder is None else checksums(folder / state.best_folder)
+        files = checksums(temporary) | {f"../{state.best_folder}/{name}": told for name, told in best.items()}
+        record = {**asdict(state), "files": files}
         (temporary / STATE_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")
         publish_folder(temporary, final)
         prune(folder, limit, final, state.best_folder)
@@ -121,12 +124,29 @@ def read_state(folder: Path) -> TrainerState:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         state = TrainerState(**{item.name: content[item.name] for item in fields(TrainerState) if item.name in content})
-        if not all(isinstance(content[name], int) for name in ("epoch", "batches", "step")) or type(state.saves) is not int:
-            raise ValueError("a count is no number")
+        require_types({name: content[name] for name in ("epoch", "batches", "step")} | asdict(state))
+        require_types({"files": content.get("files", {})})
         return state
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         told = f"{type(error).__name__}: {error}"
         raise DamagedCheckpoint(f"The checkpoint {folder} is damaged: {STATE_FILE} cannot be read ({told}).") from error
+
+
+def require_types(values: dict) -> None:
+    """Raises ValueError where what a state holds is not of the kind that it wrote."""
+    for name, value in values.items():
+        if name in ("epoch", "batches", "step", "saves"):
+            right = type(value) is int and value >= 0
+        elif name in ("best_metric", "finished_metric"):
+            right = type(value) in (int, float) or value is None and name == "finished_metric"
+        elif name in ("settings", "files"):
+            right = isinstance(value, dict)
+        elif name == "history":
+            right = isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
+        else:
+            right = isinstance(value, str | None)
+        if not right:
+            raise ValueError(f"{name} is {value!r:.50}")
 
 
 def readable_state(folder: Path) -> TrainerState | None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 from transformers.utils.logging import disable_progress_bar
 
@@ -61,12 +62,21 @@ def honour_launch(options: TrainOptions, device_type: str) -> TrainOptions:
     return replace(options, mixed_precision=cast(Any, precision), gradient_accumulation_steps=max(steps, asked))
 
 
+def require_tracker(name: str) -> None:
+    """Raises ValueError for a tracker that is unknown or not installed, which Accelerate would leave out without a word."""
+    installed = sorted(map(str, get_available_trackers()))
+    if name not in ("none", "all", *installed):
+        known = f"there are {', '.join(installed)}" if installed else "none is installed"
+        raise ValueError(f"report_to {name!r} is no tracker that is installed ({known}): pip install it, or take none.")
+
+
 def build_accelerator(options: TrainOptions) -> Accelerator:
     """Accelerate with the options' precision, accumulation and tracker; `accelerator.mixed_precision` is what runs.
 
     Encoders carry parameters that no loss reaches (DINOv2's mask token, CLIP's last norm), so DDP has to look for them.
     """
     disable_progress_bar()  # of every small file that transformers writes; the training bar stays
+    require_tracker(options.report_to)
     device = PartialState(cpu=options.cpu).device
     options = honour_launch(options, device.type)
     accelerator = Accelerator(

@@ -30,9 +30,12 @@ def read_descriptions(path: str | Path) -> dict[str, list[str]]:
             continue
         try:
             row = json.loads(line)
-            texts.setdefault(row["class"] if "class" in row else row["concept"], {})[row["prompt"]] = row["text"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f'{path}, line {number}: expected {{"class": ..., "prompt": ..., "text": ...}}') from error
+            concept, prompt, text = row["class"] if "class" in row else row["concept"], row["prompt"], row["text"]
+            for value in (concept, prompt, text):
+                str.encode(value)  # TypeError: no text; ValueError: half a character, which JSON allows and Arrow does not
+            texts.setdefault(concept, {})[prompt] = text
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f'{path}, line {number}: expected texts, {{"class": ..., "prompt": ..., "text": ...}}') from error
     order = {prompt: i for i, prompt in enumerate(PROMPTS)}
     return {
         concept: [by_prompt[p] for p in sorted(by_prompt, key=lambda p: order.get(p, len(order)))]

@@ -1,6 +1,7 @@
 """The data card of a published benchmark: split tables, licence, how to load. The text is `card_template.md`."""
 
 import os
+from contextlib import suppress
 from importlib import resources
 
 from huggingface_hub import DatasetCard, DatasetCardData
@@ -37,8 +38,31 @@ def write_card(
         license_note=config.benchmark.license_note,
         citation=config.benchmark.citation,
     )
-    card.save(os.path.join(output_dir, "README.md"))
+    replace_text(os.path.join(output_dir, "README.md"), str(card))
     return card
+
+
+def rename_repository(output_dir: str, old: str, new: str) -> None:
+    """Puts the full name of the repository into the card, as where "sketchy-zs" became "user/sketchy-zs"."""
+    path = os.path.join(output_dir, "README.md")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    replace_text(path, text.replace(f'load_dataset("{old}", ', f'load_dataset("{new}", '))
+
+
+def replace_text(path: str, text: str) -> None:
+    """Writes a file under its name only once it is whole: part of a card would be taken for somebody else's.
+
+    The temporary name is hidden, as what does not count in a folder.
+    """
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.remove(temporary)
 
 
 def pretty_name(config: ZeroShotConfig) -> str:

@@ -20,7 +20,8 @@ def load_published(name: str, config: str | None, options: PictureOptions, **set
         settings: passed to `load_dataset`.
 
     Raises:
-        ValueError: `duplicates` or `validation_photos`, which were settled when it was published; or corrupt pictures.
+        ValueError: `duplicates` or `validation_photos`, which were settled when it was published; corrupt pictures; or a file
+            that is no whole Parquet.
     """
     settled = sorted(options.given().keys() & {"duplicates", "validation_photos"})
     if settled:
@@ -28,7 +29,13 @@ def load_published(name: str, config: str | None, options: PictureOptions, **set
             f"{name}: {' and '.join(settled)} cannot be chosen for a Parquet form, they were settled when it was published. "
             "Leave them out, or publish again with other values (python -m dataset_scripts.parquet.publish)."
         )
-    splits = datasets.load_dataset(name, config, **settings)
+    try:
+        splits = datasets.load_dataset(name, config, **settings)
+    except datasets.exceptions.DatasetGenerationError as error:  # hides what happened
+        cause = error.__cause__ or error
+        if getattr(cause, "errno", None):  # such as a full disk
+            raise cause from None
+        raise ValueError(f"{name} cannot be read: {' '.join(str(cause).split())} Download or publish it again.") from error
     if not (options.verify or options.skip_corrupt):
         return splits
     num_proc = settings.get("num_proc")

@@ -6,6 +6,7 @@ from huggingface_hub import DatasetCard, HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
 
 from dataset_scripts.core.texts import say
+from dataset_scripts.parquet.card import rename_repository
 
 PUBLIC = "{} is there and public. Make it private in its settings, send to another repository, or give --public."
 
@@ -50,6 +51,7 @@ def upload(output_dir: str, repo: str, private: bool) -> str:
 def _upload(output_dir: str, repo: str, private: bool) -> str:
     api = HfApi()
     address = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
+    rename_repository(output_dir, repo, address.repo_id)
     repo = address.repo_id
     api.auth_check(repo, repo_type="dataset", write=True)  # creating what is there already asks for no right to write
     if private and not api.repo_info(repo, repo_type="dataset").private:

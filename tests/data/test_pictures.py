@@ -224,6 +224,23 @@ def test_a_data_set_of_other_columns_is_refused_with_what_it_has(tmp_path):
         load_splits(DataOptions(dataset=str(tmp_path)))
 
 
+@pytest.mark.parametrize("column, kind", [("modality", "string"), ("label", "int64")])
+def test_columns_that_name_no_classes_are_refused(tmp_path, column, kind):
+    rows = split(("sketch", 0, encoded(sketch())), ("photo", 0, encoded(photo())))
+    rows.cast_column(column, Value(kind)).to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match=f"column {column} is of type {kind}, and must be a ClassLabel"):
+        load_splits(DataOptions(dataset=str(tmp_path)))
+
+
+@pytest.mark.parametrize("label", [-1, None])
+def test_pictures_without_a_label_are_no_class_of_their_own(label):
+    """Test splits on the Hub often keep their labels to themselves: all of one class, any ranking would be perfect."""
+    rows = split(("sketch", 0, b""), ("photo", 0, b""), ("photo", label, b""))
+    assert len(Pictures(rows, "sketch")) == 1
+    with pytest.raises(ValueError, match="1 pictures have no label, such as photo/2.png"):
+        Pictures(rows, "photo")
+
+
 def test_a_folder_whose_classes_are_all_unseen_is_refused(tmp_path):
     root = make_shapes(tmp_path / "shapes", sketches=5, photos=2)
     (root / "unseen.txt").write_text("\n".join(path.name for path in (root / "sketch").iterdir()))

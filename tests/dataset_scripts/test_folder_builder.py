@@ -50,6 +50,22 @@ def test_folder_errors_name_the_cure(tmp_path):
         load("folder", data_dir=str(tmp_path))
     with pytest.raises(FileNotFoundError, match="data_dir"):
         load("folder")
-    (root / "descriptions.jsonl").write_text('{"class": "fox"}\n')
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"class": "fox"}',
+        '{"class": 3, "prompt": "parts", "text": "Legs."}',
+        '{"class": "fox", "prompt": "parts", "text": 5}',
+        '{"class": "fox", "prompt": "parts", "text": null}',
+        '{"class": "fox", "prompt": "parts", "text": "\\ud800"}',
+        '{"class": "fox", "prompt": ["parts"], "text": "Legs."}',
+        "no JSON",
+    ],
+)
+def test_a_line_that_is_no_description_is_named(tmp_path, line):
+    root = own_folder(tmp_path)
+    (root / "descriptions.jsonl").write_text(f"{line}\n")
     with pytest.raises(ValueError, match="descriptions.jsonl, line 1: expected"):
         load("folder", data_dir=str(root), unseen=["owl"])

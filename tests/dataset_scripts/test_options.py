@@ -175,6 +175,17 @@ def test_a_parquet_folder_of_something_else_says_so(tmp_path):
         load(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"), verify=True)
 
 
+@pytest.mark.parametrize("keep, zeros", [(0.5, 0), (0.5, 2000)])
+def test_a_damaged_parquet_file_is_told_in_one_line(source, tmp_path, keep, zeros):
+    arguments = source("parquet")
+    file = next((tmp_path / "parquet").rglob("test-*.parquet"))
+    content = file.read_bytes()
+    half = int(len(content) * keep)
+    file.write_bytes(content[:half] + (bytes(zeros) + content[half + zeros :] if zeros else b""))
+    with pytest.raises(ValueError, match=r"^.*/parquet cannot be read: [^\n]* Download or publish it again\.$"):
+        load(**arguments)
+
+
 # openmoji: what training and evaluation make of it
 
 

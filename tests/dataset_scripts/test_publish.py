@@ -3,6 +3,7 @@
 pytest tests/dataset_scripts/test_publish.py
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -180,6 +181,23 @@ def test_a_folder_that_holds_files_of_others_is_refused_and_stays_as_it_is(tmp_p
     expected = f"{out} holds {shown}, which is not of an earlier publication of Own sketches and photos, zero-shot splits. "
     assert str(caught.value) == f"{expected}Give another --output_dir, or move it away."
     assert [path for path in out.rglob("*") if path.is_file()] == [out / name] and (out / name).read_text() == content
+
+
+def test_a_run_goes_on_after_a_full_disk_at_the_card(tmp_path, monkeypatch):
+    """Half a card would be taken for somebody else's, and the next run refused."""
+    root, out = folder_tree(tmp_path / "data"), tmp_path / "out"
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for before in ("", "whole"):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+            patch.setattr(os, "replace", lambda old, new: full() if new.endswith("README.md") else os.rename(old, new))
+            write(Folder, root, out)
+        assert (out / "README.md").exists() == bool(before)
+        assert [path.name for path in out.iterdir() if path.is_file() and path.name != "README.md"] == []
+        write(Folder, root, out)
+    assert "pretty_name: Own sketches" in (out / "README.md").read_text()
 
 
 def test_another_data_set_does_not_go_into_a_publication(tmp_path):

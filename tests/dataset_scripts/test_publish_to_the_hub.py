@@ -66,6 +66,13 @@ def test_upload_is_private_unless_asked(hub, root, tmp_path):
     assert rows_on_the_hub(tmp_path, "back") == sorted(FILES)
 
 
+def test_the_card_names_the_repository_that_it_lies_in(hub, root, tmp_path):
+    """What the Hub makes of a name without an organisation, as with models."""
+    output = write(root, tmp_path / "out", repo="mine")
+    assert upload(output, "mine", private=True) == f"{hub.url}/datasets/writer/mine"
+    assert b'load_dataset("writer/mine", "default")' in hub.files("writer/mine", kind="dataset")["README.md"]
+
+
 @pytest.mark.parametrize("same_folder", [True, False])
 def test_publishing_again_with_another_plan_leaves_no_old_shard(hub, root, tmp_path, monkeypatch, capsys, same_folder):
     upload(write(root, tmp_path / "out"), REPO, private=True)

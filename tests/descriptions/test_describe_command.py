@@ -143,6 +143,11 @@ def test_names_that_a_file_could_not_hold_or_tell_apart_are_refused(names, said)
     assert str(error.value) == said
 
 
+def test_a_hundred_thousand_classes_are_compared_once_each():
+    names = [f"class {number}" for number in range(100_000)]  # each with each took minutes
+    assert checked_classes(names, "list") == names
+
+
 def test_a_class_list_of_windows_is_read(tmp_path):
     (tmp_path / "list.txt").write_bytes("\ufeffowl\r\nca\u00f1a\r\n\r\n".encode())
     assert read_class_list(tmp_path / "list.txt") == ["owl", "ca\u00f1a"]

@@ -13,6 +13,7 @@ from running import finished, run_script, run_to_error, shapes
 from tiny import caan_model, vision_config
 from trees import UNSEEN
 
+import pipeline_caan
 from caan.data.benchmark import make_benchmark
 from caan.data.pictures import load_splits
 from caan.evaluation import run as running_evaluation
@@ -256,3 +257,55 @@ def test_a_models_own_folder_is_no_output(tmp_path):
     error = run_to_error("eval.py", arguments(tmp_path, "pixels"))
     assert f"{tmp_path} holds a model, and its own results would be replaced. Give another --output_dir" in error
     assert (tmp_path / "results.json").read_text() == "own"
+
+
+def test_results_of_something_else_are_not_replaced(tmp_path):
+    (tmp_path / "results.json").write_text('{"accuracy": 1}')
+    error = run_to_error("eval.py", arguments(tmp_path, "pixels"))
+    assert f"{tmp_path}/results.json is no record of an evaluation, and would be replaced. Move it away, or give" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_size_that_no_model_takes_is_refused(tmp_path, backbone):
+    """It would be in the record, and the numbers would be of another."""
+    error = run_to_error("eval.py", arguments(tmp_path, "pixels", finished()[0], image_size=64))
+    assert "error: image_size is of plain vision models, and --model names none" in error
+    run_script("eval.py", arguments(tmp_path, "pixels", backbone, image_size=64, picture_rows=0))
+    assert read(tmp_path).settings["image_size"] == 64
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_numbers(tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "retrieval_pixels.png").write_bytes(b"of an earlier run")
+    monkeypatch.setattr(running_evaluation, "retrieval_picture", fail)
+    error = run_to_error("eval.py", arguments(tmp_path, "pixels", picture_rows=2))
+    assert "No space left on device" in error and list(read(tmp_path).results) == ["pixels"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "table.md"]
+
+
+def test_an_output_folder_of_any_bytes(tmp_path):
+    output = tmp_path / os.fsdecode(b"caf\xe9 \n")
+    run_script("eval.py", arguments(output, "pixels", picture_rows=0))
+    assert read(output).results and r"--output_dir=caf\udce9 \n" in (output / "table.md").read_text()
+
+
+def test_a_device_that_computes_wrong_is_left_and_noted(tmp_path, monkeypatch):
+    """A stand-in for Apple silicon: cpu:0, whose vectors are turned round."""
+    true_vectors = pipeline_caan.trial_vectors
+
+    def vectors(model, device, pixels):
+        found = true_vectors(model, device, pixels)
+        return found if device == torch.device("cpu") else -found
+
+    monkeypatch.setattr(running_evaluation, "find_device", lambda name: torch.device("cpu:0"))
+    monkeypatch.setattr(pipeline_caan, "UNTRUSTED", {"cpu"})
+    monkeypatch.setattr(pipeline_caan, "trial_vectors", vectors)
+    with pytest.warns(UserWarning, match="cpu:0 gives this model other vectors than the CPU does"):
+        run_script("eval.py", arguments(tmp_path / "moved", "pixels", picture_rows=0))
+    monkeypatch.undo()
+    run_script("eval.py", arguments(tmp_path / "plain", "pixels", picture_rows=0))
+    moved, plain = read(tmp_path / "moved"), read(tmp_path / "plain")
+    assert moved.results["pixels"] == plain.results["pixels"]
+    assert set(moved.notes) - set(plain.notes) == {"pixels was computed on the CPU: cpu:0 gave it other vectors"}

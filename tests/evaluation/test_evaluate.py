@@ -77,6 +77,8 @@ def test_what_cannot_be_asked_for(splits):
     alone = datasets.DatasetDict({"train": splits["train"]})
     with pytest.raises(ValueError, match="The data set has no split 'validation', only train"):
         make_benchmark(alone, "validation")
+    with pytest.raises(ValueError, match="no split 'test', only train. A test needs unseen classes: name some in unseen.txt"):
+        make_benchmark(alone)
 
 
 # ---------------------------------------------------------------------------------------------------------- the numbers

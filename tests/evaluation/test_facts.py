@@ -112,6 +112,16 @@ def test_public_command():
     assert public_command(argv) == expected
     assert public_command(["caan eval", "--model", "../a/run", "it's"]) == """caan eval --model run 'it'"'"'s'"""
     assert public_command(["/venv/bin/caan.exe", "eval"]) == "caan eval"
+    assert public_command(["/a/caan/cli.py", "train", "openmoji"]) == "caan train openmoji"  # python -m caan.cli
+
+
+def test_names_of_any_bytes_stand_in_a_line_of_utf_8():
+    names = {"/a/caf\udce9": r"caf\udce9", "/a/two\nlines": r"two\nlines", "/a/\u7530\u3000\u00e9": "\u7530\u3000\u00e9"}
+    assert {name: public_name(name) for name in names} == names
+    for name, shown in names.items():
+        assert shown in public_command(["caan eval", "--output_dir", name]) and shown in public_command(
+            ["caan eval", f"--a={name}"]
+        )
 
 
 def test_declared_licences(hub, tmp_path):

@@ -131,6 +131,20 @@ def test_chunk_size_and_rounding_change_nothing(chunk_size, similarity):
     assert report.metrics == pytest.approx(exact.metrics, abs=1e-12)
 
 
+@pytest.mark.parametrize("chunk_size", [1, 5, 1000])
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_what_is_zero_but_for_rounding_is_a_tie(chunk_size, similarity):
+    # As above in 32 dimensions, where a seventh of the products are 0; lengths of a third are no exact numbers.
+    queries, gallery, query_labels, gallery_labels = problem(gallery_size=300, dim=32)
+    queries, gallery = queries.sign(), gallery.sign()
+    assert (queries @ gallery.T == 0).float().mean() > 0.1
+    exact = score_metrics([queries @ gallery.T], query_labels, gallery_labels)
+    report = retrieval_metrics(
+        queries.double() / 3, gallery.double() / 3, query_labels, gallery_labels, similarity=similarity, chunk_size=chunk_size
+    )
+    assert report.metrics == pytest.approx(exact.metrics, abs=1e-12)
+
+
 def test_order_of_queries_and_gallery_changes_nothing_without_ties():
     queries, gallery, query_labels, gallery_labels = problem()
     q, g = torch.randperm(len(queries)), torch.randperm(len(gallery))

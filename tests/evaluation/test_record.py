@@ -126,12 +126,12 @@ def test_a_full_disk_leaves_the_older_file(tmp_path, monkeypatch):
     path = tmp_path / "results.json"
     path.write_text("old")
 
-    def full(self, text, **options):
-        self.open("w").write(text[:2])
+    def full(self, content):
+        self.open("wb").write(content[:2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_text", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
         write_whole(path, "new")
     assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
@@ -172,6 +172,7 @@ def test_a_record_that_lists_no_classes_tells_nothing():
     assert seen_classes({"seen_classes": ["a"], "seen_before": ["b"]}) == ["a", "b"]
     assert seen_classes({"seen_classes": ["a"]}) == ["a"]
     assert seen_classes({"seen_classes": ["a"], "seen_before": None}) is None
+    assert seen_classes({"seen_classes": [1, None]}) is None
     assert seen_classes({"seen_classes": 104}) is None and seen_classes({}) is None and seen_classes(None) is None
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -390,6 +391,34 @@ def test_another_kind_of_model_is_named(tmp_path, capsys):
     assert "is a ViTModel, no CAAN" in said and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("config.json", "{}", "{out} holds a model, whose image processor would be replaced. Give another --output_dir."),
+        (
+            "export.json",
+            '{"my": 1}',
+            "{out}/export.json is no report of an export. Give another --output_dir, or move it away.",
+        ),
+    ],
+)
+def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(saved, tmp_path, capsys, name, content, said):
+    for file in ("preprocessor_config.json", name):
+        (tmp_path / file).write_text(content)
+    error = failure(capsys, "--model", saved[1]["two"], "--output_dir", tmp_path, "--format", "torch", "--dataset", "none")
+    assert error == f"\ncaan export: error: {said.format(out=tmp_path)}\n"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"preprocessor_config.json": content, name: content}
+
+
+def test_a_data_set_without_unseen_classes_is_told_before_the_graphs_are_made(saved, tmp_path, capsys):
+    make_shapes(tmp_path / "data")
+    (tmp_path / "data" / "unseen.txt").write_text("")
+    source = ["--model", saved[1]["two"], "--output_dir", tmp_path / "out", "--format", "torch"]
+    said = failure(capsys, *source, "--dataset", "folder", "--data_dir", tmp_path / "data")
+    assert "caan export: error: The data set has no split 'test', only train, validation. A test needs unseen classes" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_file_in_place_of_the_folder_is_named_before_the_model_is_read(tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
     said = failure(capsys, "--model", "no_such_model", "--output_dir", tmp_path / "out", "--format", "torch")
@@ -444,6 +473,18 @@ def test_a_stop_or_a_full_disk_costs_one_line_and_no_file(
     assert err.splitlines()[-1].endswith(said.format(out=output)) and "Traceback" not in err
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_a_disk_that_is_full_in_the_middle_of_a_program(saved, tmp_path, monkeypatch):
+    """torch's own writer of files would end the process: the bytes are written by Python."""
+    write = Path.write_bytes
+    monkeypatch.setattr(
+        Path, "write_bytes", lambda path, content: write(Path("/dev/full") if path.suffix == ".pt2" else path, content)
+    )
+    with pytest.raises(OSError, match="No space left on device"):
+        export_graphs(saved[0]["two"], (IMAGE_SIZE, IMAGE_SIZE), tmp_path, "torch")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_exports_that_are_not_there_are_named(torch_export, tmp_path):

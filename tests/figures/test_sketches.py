@@ -66,3 +66,19 @@ def test_a_missing_file_stands_in_its_row(tmp_path):
     sheet = sketch_sheet([tmp_path / "none.png"], image_processor())
     tiles, remark = steps_of(tmp_path / "none.png", image_processor())
     assert sheet.height == LINE + GAP + TILE + 2 * LINE + GAP and not tiles and "No such image file" in remark
+
+
+def test_a_picture_is_not_replaced_by_the_sheet(files, capsys):
+    before = files[0].read_bytes()
+    same = files[0].parent / "." / files[0].name
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(["figures", "sketches", *map(str, files), "--output", str(same)])
+    assert files[0].read_bytes() == before
+    assert f"caan figures: error: --output {same} is one of the pictures, and would be replaced" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["sheet", "sheet.txt", "sheet.svg"])
+def test_a_suffix_that_cannot_be_written_is_told_before_anything_is_read(tmp_path, capsys, name):
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(["figures", "sketches", "none.png", "--model", "no/such", "--output", str(tmp_path / name)])
+    assert f"{name} has no suffix of a picture that can be written, such as .png." in capsys.readouterr().err

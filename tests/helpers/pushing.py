@@ -3,9 +3,10 @@
 from tiny import HUB_SET
 
 from caan import cli
+from configuration_caan import SENTENCE_FILES
 
 REPO = "org/caan-sketchy"
-BOTH = {"README.md", "config.json", "model.safetensors", "training.json", ".gitattributes"} | HUB_SET
+BOTH = {"README.md", "config.json", "model.safetensors", "training.json", ".gitattributes"} | HUB_SET | SENTENCE_FILES.keys()
 INFERENCE = BOTH | {"preprocessor_config.json"}
 FULL = BOTH | {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
 

@@ -22,6 +22,7 @@ from trees import draw_photo, draw_sketch, shape_options
 
 from caan.hub.push import push
 from caan.hub.upload import PushOptions
+from configuration_caan import SENTENCE_FILES
 from dataset_scripts import load
 from dataset_scripts.folder import Folder
 from dataset_scripts.parquet import publish
@@ -163,7 +164,7 @@ def test_the_fake_hub_knew_every_address_of_a_repository(story):
 
 def test_the_pushed_folder(story):
     files = story["hub"].files(REPO)
-    data = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
+    data = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", *SENTENCE_FILES}
     assert files.keys() == HUB_SET | data | {"training.json", "results.json", "retrieval.png", ".gitattributes"}
     config = json.loads(files["config.json"])
     assert config["auto_map"] == {"AutoConfig": "configuration_caan.CAANConfig", "AutoModel": "modeling_caan.CAANModel"}

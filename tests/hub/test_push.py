@@ -249,3 +249,16 @@ def test_a_full_disk_is_not_called_an_unreachable_hub(hub, folder, capsys, monke
     assert caan_push(folder, REPO) == 1
     error = capsys.readouterr().err
     assert "A disk is full: free some space" in error and "cannot be reached" not in error
+
+
+def test_a_record_that_stands_in_the_way_is_named_where_the_user_has_it(hub, folder, capsys):
+    """And not in the copy that is pushed, which is gone by then."""
+    facts = json.loads((folder / "training.json").read_text())
+    for content, said in (
+        ({}, "is no record of a training run"),
+        ({**facts, "hardware": None}, "holds a value of the wrong type"),
+        ({name: value for name, value in facts.items() if name != "hardware"}, "has no 'hardware'"),
+    ):
+        (folder / "training.json").write_text(json.dumps(content))
+        assert caan_push(folder, REPO) == 1 and hub.repositories == {}
+        assert f"caan push: error: {folder}/training.json {said}" in capsys.readouterr().err

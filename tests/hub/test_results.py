@@ -6,6 +6,7 @@ import yaml
 from fake_hub_metadata import metadata_errors
 from folders import CLASSES, contents, evaluate_folder, make_folder, make_record
 from huggingface_hub import ModelCard, parse_eval_result_entries
+from safetensors.torch import save_file
 from tiny import caan_model
 
 from caan.evaluation.summary import metric_heading
@@ -13,6 +14,7 @@ from caan.evaluation.weights import weights_fingerprint
 from caan.hub.card import describe_results, update_card, write_card
 from caan.hub.results import read_results
 from modeling_caan import CAANModel
+from pipeline_caan import Gallery
 
 
 @pytest.fixture
@@ -73,6 +75,22 @@ def test_both_forms_have_one_fingerprint(folder, tmp_path):
         next(model.image_encoder.parameters()).view(-1)[0] += 1e-3
     model.save_pretrained(tmp_path / "vision")
     assert weights_fingerprint(tmp_path / "vision") != prints[0]
+
+
+def test_other_files_of_tensors_in_the_folder_are_no_weights(folder, tmp_path):
+    """A gallery that was saved there, and shards of a model before."""
+    evaluate_folder(folder, tmp_path / "eval")
+    before = weights_fingerprint(folder)
+    Gallery(torch.eye(3)).save(folder / "photos.safetensors")
+    save_file({"image_encoder.projection.weight": torch.zeros(1)}, folder / "model-00001-of-00002.safetensors")
+    assert weights_fingerprint(folder) == before
+    assert read_results(folder) is not None
+
+
+def test_a_list_of_weights_that_is_none_is_named(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(ValueError, match="index.json is no list of weights"):
+        weights_fingerprint(tmp_path)
 
 
 def test_a_folder_without_weights_is_named(tmp_path):

@@ -175,6 +175,22 @@ def test_a_file_that_was_cut_off_is_named(pipe, tmp_path):
             Gallery.load(tmp_path / "cut.safetensors")
 
 
+@pytest.mark.parametrize(
+    "metadata, said",
+    [
+        ({"images": "no json"}, "Expecting value"),
+        ({"model": "caan"}, "Expecting value"),
+        ({"images": "{}"}, "not the list and the mapping that `save` writes"),
+        ({"model": "[]"}, "not the list and the mapping that `save` writes"),
+        ({"images": '["a"]'}, "There are 1 gallery images for 3 rows"),
+    ],
+)
+def test_a_file_whose_metadata_are_another_program_s_is_named(tmp_path, metadata, said):
+    save_file({"features": torch.eye(3)}, tmp_path / "g.safetensors", metadata={"model": "{}", **metadata})
+    with pytest.raises(ValueError, match=f"g.safetensors cannot be searched: .*{said}"):
+        Gallery.load(tmp_path / "g.safetensors")
+
+
 def test_weights_that_are_not_in_memory_have_no_identity():
     assert model_identity(caan_model().to("meta"), image_processor()) is None
 

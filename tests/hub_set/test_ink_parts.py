@@ -107,7 +107,7 @@ def test_a_page_is_cut_out_upright():
     image = Image.new("RGB", (200, 200), "black")
     corners = np.array([(60.0, 20), (180, 50), (150, 170), (30, 140)])
     ImageDraw.Draw(image).polygon([tuple(corner) for corner in corners.tolist()], fill="white")
-    page, paper = cut_page(image, Page(corners, True))
+    page, paper = cut_page(image, Page(corners, True, np.ones((128, 128), bool)))
     side = np.hypot(120, 30)
     assert page.size == (round(side), round(side))
     assert (np.asarray(page)[paper] > 250).all() and paper.mean() > 0.8

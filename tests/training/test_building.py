@@ -75,6 +75,69 @@ def test_random_weights_with_a_tokenizer_of_the_descriptions():
     assert both.tokenizer("the dog has a tail")["input_ids"][0] == both.tokenizer.cls_token_id
 
 
+@pytest.mark.parametrize(
+    "vision, sizes, said",
+    [
+        ({"model_type": "vit", "num_channels": 1}, {}, "The vision encoder (ViTModel) takes no pictures of image_size 32: "),
+        (
+            {"model_type": "timm_wrapper", "architecture": "resnet10t", "model_args": {"channels": [8]}},
+            {},
+            "The vision encoder (TimmWrapperModel) takes no pictures of image_size 32: AttributeError: ",
+        ),
+        (
+            {"model_type": "timm_wrapper", "architecture": "vit_tiny_patch16_224", "model_args": {"depth": 1, "img_size": 32}},
+            {"inference_image_size": 48},
+            "takes no pictures of inference_image_size 48: AssertionError: Input height (48) doesn't match model (32)",
+        ),
+        ({"model_type": "vit", "patch_size": 40}, {}, "image_size is 32, less than one patch of the vision encoder, 40"),
+        ({"model_type": "vit"}, {"inference_image_size": 8}, "inference_image_size is 8, less than one patch of the vision"),
+    ],
+)
+def test_an_encoder_that_takes_no_such_pictures_is_refused_before_training(vision, sizes, said):
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2} if vision["model_type"] == "vit" else {}
+    with pytest.raises(ValueError) as caught:
+        build_model(options({"use_text": False, "vision_config": {**small, **vision}}, **sizes), [])
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_text_encoder_that_reads_fewer_tokens_is_refused_before_training():
+    roberta = {**CONFIG["text_config"], "model_type": "roberta", "max_position_embeddings": 12}
+    fields = {"vision_config": CONFIG["vision_config"], "text_config": roberta, "max_description_tokens": 12}
+    with pytest.raises(ValueError, match=r"The text encoder .RobertaModel. reads no sentences of 12 tokens: "):
+        build_model(options(fields), SENTENCES)
+    build_model(options({**fields, "max_description_tokens": 10}), SENTENCES)
+
+
+@pytest.mark.parametrize("use_text", [False, True])
+def test_the_trials_leave_no_trace(use_text):
+    fields = {"use_text": use_text, "vision_config": CONFIG["vision_config"]}
+    fields |= {"text_config": CONFIG["text_config"]} if use_text else {}
+    torch.manual_seed(3)
+    model, _ = build_model(options(fields), SENTENCES)
+    drawn = torch.rand(3)
+    torch.manual_seed(3)
+    bare = CAANModel(model.config)
+    assert model.training is bare.training
+    assert_same_tensors(model, bare)
+    assert torch.equal(drawn, torch.rand(3))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"temperature": Infinity}', '{"margin": NaN}', '{"margin": 1e999}', '{"margin": 0, "margin": 1}']
+)
+def test_a_model_config_is_strict_json(text):
+    with pytest.raises(ValueError, match="model_config is no JSON: "):
+        config_fields(text)
+
+
+@pytest.mark.parametrize("fields", [{"use_text": False}, {"use_text": False, "lambda_text": 1.0}, {"use_text": True}])
+def test_losses_that_are_all_weighted_by_nothing_are_refused(fields):
+    off = {"lambda_tri": 0, "lambda_rn": 0, "lambda_con": 0, "vision_config": CONFIG["vision_config"]}
+    text = {"text_config": CONFIG["text_config"]} if fields["use_text"] else {}
+    with pytest.raises(ValueError, match="are all 0, so that nothing would be learnt: raise one"):
+        build_model(options({**off, **text, **fields}), SENTENCES)
+
+
 @pytest.mark.parametrize("fields,expected", [({}, False), ({"text_config": {}}, True), ({"use_text": True}, True)])
 def test_text_is_used_where_it_is_named(fields, expected):
     assert uses_text(options(fields)) is expected

@@ -226,6 +226,39 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(training, tmp_path, c
         assert f"The checkpoint {newer} is damaged: " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("harm", [cut, flip, os.remove])
+def test_with_damaged_best_weights_the_one_before_is_taken(training, tmp_path, capsys, harm):
+    for step, best in ((1, "best_epoch_0001"), (2, "best_epoch_0002")):
+        model_folder(tmp_path / best, f"of step {step}")
+        save(training, tmp_path, step, limit=2, best_folder=best)
+    harm(tmp_path / "best_epoch_0002" / "model.safetensors")
+    state, path = load_newest(training.accelerator, tmp_path, lambda state: None)
+    assert (state.step, path) == (1, tmp_path / "step_00000001")
+    assert "step_00000002 is damaged: ../best_epoch_0002/model.safetensors " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        *[("epoch", -1), ("batches", True), ("step", "3"), ("saves", 1.5), ("best_metric", "high"), ("best_metric", None)],
+        *[("best_folder", 3), ("settings", []), ("settings", None), ("history", "long"), ("history", [3]), ("files", None)],
+    ],
+)
+def test_a_state_of_wrong_kinds_is_damage(training, tmp_path, name, value):
+    path = save(training, tmp_path, 1)
+    record = json.loads((path / STATE_FILE).read_text())
+    (path / STATE_FILE).write_text(json.dumps({**record, name: value}))
+    with pytest.raises(DamagedCheckpoint, match=f"cannot be read .ValueError: {name} is "):
+        load_checkpoint(training.accelerator, path)
+
+
+def test_a_state_nested_beyond_reading_is_damage(training, tmp_path):
+    path = save(training, tmp_path, 1)
+    (path / STATE_FILE).write_text("[" * 100_000)
+    with pytest.raises(DamagedCheckpoint, match="RecursionError"):
+        load_checkpoint(training.accelerator, path)
+
+
 def test_where_all_are_damaged_that_is_said_and_all_stay(training, tmp_path):
     path = save(training, tmp_path, 1)
     cut(path / "model.safetensors")

@@ -83,3 +83,9 @@ def test_two_accumulations_are_refused(monkeypatch):
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
     with pytest.raises(ValueError, match="accelerate launch says gradient_accumulation_steps 4, the options say 2"):
         honour_launch(TrainOptions(gradient_accumulation_steps=2), "cpu")
+
+
+@pytest.mark.parametrize("name", ["wandbb", "comet_ml", "", "tensorboard,trackio"])
+def test_a_tracker_that_would_be_left_out_is_refused(name):
+    with pytest.raises(ValueError, match=f"report_to '{name}' is no tracker that is installed .there are .*tensorboard"):
+        build_accelerator(TrainOptions(cpu=True, report_to=name))
