@@ -45,7 +45,7 @@ class Notes:
             raise ValueError(f"{uri} was written by a later version of caan: update caan.")
 
     def read(self, kind: str) -> Iterator[tuple[str, str]]:
-        """Ids and texts of one kind, such as "root", by id."""
+        """Ids and texts of one kind, such as "root"."""
         for row in self.tables.rows(self.tables.notes, below(kind), ("id", "value")):
             yield row["id"], row["value"]
 

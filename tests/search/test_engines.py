@@ -5,18 +5,23 @@ Milvus is tested where its client and Milvus Lite are installed: by a file, and 
 pytest tests/search/test_engines.py
 """
 
+import os
 import socket
 import subprocess
 import sys
 import time
 
 import pytest
+from tiny import caan_model, image_processor
+from trees import draw_photo, draw_sketch
+
+from caan.search.embedded import EmbeddedEngine
+from caan.search.encoder import Encoder, Source
+from caan.search.gallery import Gallery
 
 pytest.register_assert_rewrite("contract")
 
 from contract import EngineContract  # noqa: E402
-
-from caan.search.embedded import EmbeddedEngine  # noqa: E402
 
 
 def free_port() -> int:
@@ -80,3 +85,48 @@ class TestMilvusServer(EngineContract):
     def reopen(self, server, request):
         number = abs(hash(request.node.name))
         return lambda: milvus(f"milvus://{server}/test_{number}")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """60 photos of shapes in two folders, and a file that is no picture."""
+    for n in range(60):
+        path = tmp_path / "photos" / "ab"[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_photo(("arch", "bar", "frame")[n % 3], n).save(path)
+    (tmp_path / "photos" / "a" / "bad.png").write_bytes(b"no picture")
+    return tmp_path / "photos"
+
+
+def answers(gallery: Gallery, folder, under: str | None = None) -> list[tuple]:
+    """What a search finds: path below the folder, score, copies."""
+    found = gallery.search(draw_sketch("frame", 1), top_k=10, under=None if under is None else folder / under)
+    return [(os.path.relpath(one.path, folder), round(one.score, 5), len(one.copies)) for one in found]
+
+
+def life_of(uri: str, folder) -> list:
+    """Photos come, change and go, with two reading processes; what a search says after each."""
+    encoder = Encoder(caan_model(), image_processor(), Source("org/tiny"))
+    with Gallery.open(uri, encoder) as gallery:
+        options = {"progress": False, "batch_size": 8, "num_workers": 2}
+        (first,) = gallery.add(folder, **options)
+        seen = [first.encoded, len(first.problems), answers(gallery, folder), answers(gallery, folder, "b")]
+        os.rename(folder / "b" / "1.png", folder / "a" / "moved.png")
+        os.remove(folder / "a" / "0.png")
+        (second,) = gallery.refresh(**options)
+        seen += [second.encoded, second.known, second.removed, second.unchanged, answers(gallery, folder, "a")]
+        os.rename(folder / "a" / "moved.png", folder / "b" / "1.png")
+        draw_photo("arch", 0).save(folder / "a" / "0.png")
+        return [*seen, gallery.verify(), gallery.info().photos]
+
+
+@pytest.mark.parametrize("place", ["file", pytest.param("server", marks=pytest.mark.slow)])
+def test_a_gallery_is_the_same_wherever_it_is_kept(place, folder, tmp_path, request):
+    pytest.importorskip("pymilvus")
+    pytest.importorskip("milvus_lite")
+    uri = f"milvus+file://{tmp_path}/x.db/shots"
+    if place == "server":
+        uri = f"milvus://{request.getfixturevalue('server')}/shots"
+    embedded = life_of(str(tmp_path / "gallery"), folder)
+    assert life_of(uri, folder) == embedded
+    assert embedded[:2] == [60, 1] and embedded[4:8] == [0, 1, 2, 59] and embedded[-2:] == [[], 59]
