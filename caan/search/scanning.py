@@ -1,0 +1,93 @@
+"""Products of queries with the rows of a float16 matrix: a fast first look, and the exact ones.
+
+scores, error = first_scores(matrix, queries)
+rows = near_best(scores[0], 100, error)
+exact = exact_scores(matrix.numpy(), query, rows)
+"""
+
+import time
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+# Rows that become float32 at once: 12 MB at a width of 384, which stay in the cache between conversion and product.
+ROWS = 8192
+# With as many queries the conversion to float32 is paid back by one product for all.
+MANY = 4
+# How far a product of unit vectors may be off: float32 sums of 2,048 products; and a query and a score rounded to float16, each
+# to 2^-11 of itself.
+FLOAT_ERROR = 2.0**-13
+HALF_ERROR = 2.0**-10 + FLOAT_ERROR
+
+
+def first_scores(matrix: torch.Tensor, queries: torch.Tensor, rows: np.ndarray | None = None) -> tuple[torch.Tensor, float]:
+    """Cosines of queries (q, width) float32 with unit vectors (count, width) float16, or with some of them.
+
+    Returns (q, count) float32, and how far each may be off.
+    """
+    queries = torch.nn.functional.normalize(queries, dim=1)
+    half = len(queries) < MANY and half_is_fast(matrix.shape[1])
+    count = len(matrix) if rows is None else len(rows)
+    scores = torch.empty(len(queries), count)
+    step = max(1, ROWS if rows is not None or not half else count)
+    wide = torch.empty(0 if half else min(step, count), matrix.shape[1])
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        chunk = matrix[part] if rows is None else torch.from_numpy(matrix.numpy()[rows[part]])
+        scores[:, part] = half_scores(chunk, queries) if half else (wide[: len(chunk)].copy_(chunk) @ queries.T).T
+    return scores, HALF_ERROR if half else FLOAT_ERROR
+
+
+def half_scores(chunk: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+    """Products (q, n) in float16 with float32 sums: rows are read as they are, which is what a scan waits for."""
+    return torch.stack([torch.mv(chunk, query) for query in queries.half()])
+
+
+@lru_cache
+def half_is_fast(width: int) -> bool:
+    """Whether this machine and this torch multiply float16 as it is: precisely enough, and faster than by way of float32.
+
+    Without instructions for it they sum in float16, or take a hundred times as long. A few milliseconds, once a width.
+    """
+    rows = torch.nn.functional.normalize(torch.randn(ROWS // 4, width, generator=torch.Generator().manual_seed(0)), dim=1)
+    query, rows = rows[:1], rows.half()
+    seconds, scores = [], []
+    for scan in (half_scores, lambda chunk, query: (chunk.float() @ query.T).T):
+        best = float("inf")
+        for _ in range(3):
+            start = time.perf_counter()
+            result = scan(rows, query).float()
+            best = min(best, time.perf_counter() - start)
+        seconds.append(best)
+        scores.append(result)
+    return bool((scores[0] - scores[1]).abs().max() <= HALF_ERROR) and seconds[0] < seconds[1]
+
+
+def near_best(scores: torch.Tensor, top_k: int, error: float) -> np.ndarray:
+    """Positions, ascending, of all scores (count,) that may be among the best `top_k` if each is off by `error` at most.
+
+    top_k: 1 to count. A score of -inf is no candidate, wherever others are left.
+    """
+    groups = 32 * top_k
+    if len(scores) < 4 * groups:
+        least = scores.topk(top_k).values[-1]
+        return (scores >= least - 2 * error).nonzero()[:, 0].numpy()
+    # The k-th best of the groups' best is no better than the k-th of all, and found without sorting them. Neighbours, which are
+    # often alike, are in different groups.
+    best = scores[: len(scores) // groups * groups].view(-1, groups).amax(dim=0)
+    likely = (scores >= best.topk(top_k).values[-1] - 2 * error).nonzero()[:, 0]
+    least = scores[likely].topk(top_k).values[-1]
+    return likely[scores[likely] >= least - 2 * error].numpy()
+
+
+def exact_scores(vectors: np.ndarray, query: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Products (n,) of a query (width,) float32 with rows (n,) of a matrix, in float32.
+
+    Each row is summed by itself and in the same order, so that equal rows have equal scores; a matrix product does not do that.
+    """
+    scores = np.empty(len(rows), dtype=np.float32)
+    for start in range(0, len(rows), ROWS):
+        part = rows[start : start + ROWS]
+        scores[start : start + ROWS] = (vectors[part].astype(np.float32) * query).sum(axis=1)
+    return scores
