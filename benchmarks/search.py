@@ -3,12 +3,12 @@
     python benchmarks/search.py                        # about half an hour on two cores, 5 GB of memory, 2 GB of disk in --work
     python benchmarks/search.py --sizes 10000 100000   # five minutes
 
-Two kinds of vectors. random: on the sphere, where the best 100 hardly differ from the next 1,000, the hard case. photos: photos of
-the folder `shared` beside the repository (or $CAAN_SHARED), encoded by a frozen ViT, then points between two of them with a
-little noise; queries are encoded sketches. The truth is the float32 product with the vectors as galleries keep them, in float16.
+Two kinds of vectors. random: on the sphere, where the best 100 hardly differ from the next 1,000, the hard case. photos: photos
+of the folder `shared` beside the repository (or $CAAN_SHARED), encoded by a frozen ViT, then points between two of them with a
+little noise; queries are encoded sketches. The truth is the float32 product with the float16 vectors that galleries keep.
 
 Engines take turns at each query in one process, so that a busy machine is busy for all. p50 and p95 are wall times of single
-queries over all turns; p50, quiet: of each query its fastest turn, the time where no other process is in the way; CPU: all threads, the
+queries over all turns; p50, quiet: of each query its fastest turn, when no other process is in the way; CPU: all threads, the
 fastest turn. Memory is what a fresh process takes for opening and searching beside mapped files, which are counted as disk.
 Another engine is one class: see `Engine`.
 """
@@ -27,10 +27,8 @@ import numpy as np
 import torch
 
 from caan.evaluation.report import results_table
-from caan.evaluation.retrievers import load_retriever
 from caan.search.approximate import Approximate, build
 from caan.search.matrix import Matrix, write_matrix
-from pipeline_caan import embed_images
 
 SHARED = Path(os.environ.get("CAAN_SHARED", Path(__file__).parents[2] / "shared"))
 RESULT = Path(__file__).parent / "results" / "search.json"
@@ -130,6 +128,9 @@ def encodings(work: Path, queries: int) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors of the shared photos and of some sketches; kept in `work`, since they take minutes."""
     kept = work / "encodings.npz"
     if not kept.exists():
+        from caan.evaluation.retrievers import load_retriever  # here, since every fresh process imports this file
+        from pipeline_caan import embed_images
+
         retriever = load_retriever(str(SHARED / "models" / "vit-small-patch14"), IMAGE_SIZE)
         folder = SHARED / "data" / "Sketchy" / "256x256"
         sketches = sorted((folder / "sketch").rglob("*.png"))

@@ -6,7 +6,8 @@ scores, rows = (codes or matrix).search(queries, 100)
 
 The codes are those of faiss' 4-bit product quantiser, two dimensions a part, which it scans in registers: at a million rows of
 384 they are 96 MB where the matrix has 768. They say which few thousand rows may be the best; scores and order are then the
-matrix' own. Codes belong to ids: rows that came since are always candidates, rows that went never.
+matrix' own. A random rotation comes first: dimensions of an encoder differ in spread, and two bits are to tell as much of each.
+Codes belong to ids: rows that came since are always candidates, rows that went never.
 """
 
 import logging
@@ -18,15 +19,17 @@ import numpy as np
 
 from caan.search.derived import CODES, START, is_intact, read_header, writing
 from caan.search.matrix import Matrix, stacked
+from caan.search.scanning import as_float32
 
 logger = logging.getLogger(__name__)
 
 # Below as many rows the exact search takes less than 10 ms (benchmarks/search.py).
 LEAST = 200_000
 # Candidates of a search of 100, of which 0.99 are found among a million random vectors, the hardest case; and of each one more.
-CANDIDATES, MORE = 4_000, 20
-# Rows that the codes do not know, and that went since: beyond, they are made anew. 20,000 rows are scored in a millisecond.
-TAIL, GONE = 20_000, 0.1
+CANDIDATES, MORE = 3_000, 20
+# Rows that the codes do not know, and the part of theirs that went: beyond, they are made anew. With the candidates of 100 these
+# are still few enough for one thread (scanning.FEW).
+TAIL, GONE = 5_000, 0.1
 # A mask has the codes scanned for more candidates, since they cannot leave rows out; below this part of the rows it is faster,
 # and surer, to score its rows exactly.
 MASKED = 0.5
@@ -55,12 +58,14 @@ def build(path: Path, matrix: Matrix) -> None:
     count, width = matrix.vectors.shape
     if count < LEAST_TO_LEARN:
         raise ValueError(f"Codes are learned from {LEAST_TO_LEARN} rows or more, not from {count}.")
-    index = faiss.IndexPQFastScan(even(width), even(width) // 2, 4, faiss.METRIC_INNER_PRODUCT)
+    parts = (width + 1) // 2  # the rotation gives an odd width one dimension more
+    codes = faiss.IndexPQFastScan(2 * parts, parts, 4, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexPreTransform(faiss.RandomRotationMatrix(width, 2 * parts), codes)
     sample = np.sort(np.random.default_rng(0).choice(count, min(count, SAMPLE), replace=False))
     with one_thread(faiss):
-        index.train(padded(matrix.vectors[sample]))
+        index.train(as_float32(matrix.vectors[sample]))
     for start in range(0, count, ROWS):
-        index.add(padded(matrix.vectors[start : start + ROWS]))
+        index.add(as_float32(matrix.vectors[start : start + ROWS]))
     with writing(path, CODES, matrix.generation) as file:
         file.count, file.width = count, width
         file.write(matrix.ids)
@@ -78,16 +83,6 @@ def one_thread(faiss) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def even(width: int) -> int:
-    """The width with a zero for a partner of the last dimension, where it has none."""
-    return width + width % 2
-
-
-def padded(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (n, width) as float32 of an even width."""
-    return np.pad(vectors.astype(np.float32), ((0, 0), (0, vectors.shape[1] % 2)))
-
-
 class Approximate:
     """The codes of a matrix, and the search through them.
 
@@ -96,10 +91,17 @@ class Approximate:
     """
 
     def __init__(self, index, ids: np.ndarray, matrix: Matrix):
+        import faiss
+
         self.index, self.matrix = index, matrix
+        # The rotation and the codes apart: faiss rotates in several threads, which on a busy machine wait for each other longer
+        # than the whole search takes.
+        rotation = faiss.downcast_VectorTransform(index.chain.at(0))
+        self._rotation = faiss.vector_to_array(rotation.A).reshape(rotation.d_out, rotation.d_in)
+        self._codes = faiss.downcast_index(index.index)
         self.tail = np.empty(0, dtype=np.int64)  # rows that have no code
         self._rows: np.ndarray | None = None  # code -> row of the matrix, -1 = gone; None = they are the same
-        self._gone = 0
+        self._gone = 0  # codes without a row
         if not np.array_equal(ids, matrix.ids):
             self.tail = np.flatnonzero(~np.isin(matrix.ids, ids, assume_unique=True))
             there = np.isin(ids, matrix.ids, assume_unique=True)
@@ -128,7 +130,7 @@ class Approximate:
             file.seek(START)
             ids = np.fromfile(file, "<i8", header.count)
             index = faiss.deserialize_index(np.fromfile(file, np.uint8))
-        if index.ntotal != header.count or index.d != even(header.width):
+        if not isinstance(index, faiss.IndexPreTransform) or (index.ntotal, index.d) != (header.count, header.width):
             raise ValueError(f"{path.name} does not fit its header")
         return cls(index, ids, matrix)
 
@@ -159,28 +161,31 @@ class Approximate:
         """As `Matrix.search`: scores and order are exact, and about one in a hundred of the best rows may be missing."""
         queries, mask = self.matrix.require_queries(queries, top_k), self.matrix.mask_of(mask)
         count = max(CANDIDATES, MORE * top_k)
-        kept = len(self.matrix) if mask is None else np.count_nonzero(mask)
+        kept = len(self.matrix) if mask is None else int(np.count_nonzero(mask))
         if kept < max(MASKED * len(self.matrix), 2 * count):
             return self.matrix.search(queries, top_k, mask)
         found = []
+        tail = self.tail if mask is None else self.tail[mask[self.tail]]
         for query in queries:
-            rows = self.candidates(query, count, mask)
-            if len(rows) >= count // 2:
-                found.append(self.matrix.best_of(query, rows, top_k))
-            else:  # what is near the query is mostly masked
+            coded = self.candidates(query, count, mask)
+            if len(coded) >= count // 2:
+                found.append(self.matrix.best_of(query, np.sort(np.concatenate([coded, tail])), top_k))
+            else:  # most of what is near the query is masked or gone
                 scores, rows = self.matrix.search(query[None], top_k, mask)
                 found.append((scores[0], rows[0]))
         return stacked(found, len(queries), top_k)
 
     def candidates(self, query: np.ndarray, count: int, mask: np.ndarray | None = None) -> np.ndarray:
-        """Rows (n,), ascending, that may be nearest to a query (width,) float32: about `count`, and all that have no code.
+        """Rows (n,) with codes that may be nearest to a query (width,) float32, in no order; those of `tail` come besides.
 
-        mask: (count,) bool, the rows that may be among them; then fewer may come.
+        count: how many there are to be, more or less. mask: (count,) bool, the rows that may be among them; where the query is
+        nearer to others, fewer come.
         """
-        share = 1.0 if mask is None else max(1, np.count_nonzero(mask)) / len(mask)
-        wanted = min(self.index.ntotal, int(count / share) + self._gone)
-        _, codes = self.index.search(padded(query[None]), wanted)
+        kept = len(self.matrix) if mask is None else int(np.count_nonzero(mask))
+        wanted = count * self.index.ntotal // max(1, kept - len(self.tail))  # codes cannot be left out of a scan, only after it
+        turned = np.einsum("ow,w->o", self._rotation, query)
+        _, codes = self._codes.search(turned[None], min(max(count, wanted), self.index.ntotal))
         codes = codes[0][codes[0] >= 0]
         rows = codes if self._rows is None else self._rows[codes]
-        rows = np.sort(np.concatenate([rows[rows >= 0], self.tail]))
+        rows = rows[rows >= 0]
         return rows if mask is None else rows[mask[rows]]

@@ -60,7 +60,7 @@ class Content:
 
     def write(self, array: np.ndarray) -> None:
         """Appends the bytes of an array, in its own type."""
-        data = memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B")
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         self._file.write(data)
         self.size += len(data)
         self.crc = zlib.crc32(data, self.crc)

@@ -116,9 +116,9 @@ class Matrix:
             ValueError: queries of another width or with a value that is no number, top_k below 0, a mask that does not fit.
         """
         queries, mask = self.require_queries(queries, top_k), self.mask_of(mask)
-        kept = len(self) if mask is None else np.count_nonzero(mask)
-        found = []
-        if kept < GATHERED * len(self):
+        kept = len(self) if mask is None else int(np.count_nonzero(mask))
+        found: list[tuple[np.ndarray, np.ndarray]] = []
+        if mask is not None and kept < GATHERED * len(self):
             rows = np.flatnonzero(mask)
             found = [self.best_of(query, rows, top_k) for query in queries]
         elif min(top_k, kept):

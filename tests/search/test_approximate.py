@@ -162,6 +162,7 @@ def test_too_few_rows_to_learn_from(tmp_path, faiss):
 
 
 def test_where_codes_cannot_be_written_the_search_is_exact(tmp_path, few, caplog):
+    (tmp_path / "file").write_text("no folder")
     with caplog.at_level(logging.WARNING):
-        assert Approximate.open_or_build(tmp_path / "none" / "a.codes", matrix_of(unit(3000)), least=1) is None
+        assert Approximate.open_or_build(tmp_path / "file" / "a.codes", matrix_of(unit(3000)), least=1) is None
     assert "cannot be made, searches are slower without" in caplog.text
