@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 LEAST = 200_000
 # Candidates of a search of 100, of which 0.99 are found among a million random vectors, the hardest case; and of each one more.
 CANDIDATES, MORE = 3_000, 20
-# Rows that the codes do not know, and the part of theirs that went: beyond, they are made anew. With the candidates of 100 these
+# Rows that the codes do not know, and the part of theirs that went: beyond, they are made anew. With the candidates of 100 they
 # are still few enough for one thread (scanning.FEW).
 TAIL, GONE = 5_000, 0.1
 # A mask has the codes scanned for more candidates, since they cannot leave rows out; below this part of the rows it is faster,

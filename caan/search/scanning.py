@@ -30,11 +30,11 @@ def first_scores(matrix: torch.Tensor, queries: torch.Tensor, rows: np.ndarray |
     Returns (q, count) float32, and how far each may be off.
     """
     queries = torch.nn.functional.normalize(queries, dim=1)
-    if rows is not None and len(rows) <= FEW:
-        wide = as_float32(matrix.numpy().take(rows, axis=0))
+    count = len(matrix) if rows is None else len(rows)
+    if count <= FEW:
+        wide = as_float32(matrix.numpy() if rows is None else matrix.numpy().take(rows, axis=0))
         return torch.from_numpy(np.einsum("qw,rw->qr", queries.numpy(), wide)), FLOAT_ERROR
     half = len(queries) < MANY and half_is_fast(matrix.shape[1])
-    count = len(matrix) if rows is None else len(rows)
     scores = torch.empty(len(queries), count)
     step = max(1, ROWS if rows is not None or not half else count)
     buffer = torch.empty(0 if half else min(step, count), matrix.shape[1])

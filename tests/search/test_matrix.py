@@ -14,9 +14,10 @@ from caan.search.derived import MATRIX, START, read_header, writing
 from caan.search.matrix import Matrix, write_matrix
 
 
-@pytest.fixture(params=["float16", "float32"])
+@pytest.fixture(params=["float16", "float32", "few"])
 def precision(request, monkeypatch):
-    """Both ways to look first, whatever this machine is faster with."""
+    """All ways to look first, whatever this machine is faster with."""
+    monkeypatch.setattr(scanning, "FEW", 8192 if request.param == "few" else 0)
     monkeypatch.setattr(scanning, "half_is_fast", lambda width: request.param == "float16")
     return request.param
 
