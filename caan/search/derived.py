@@ -33,8 +33,8 @@ CHUNK = 1 << 22  # bytes that are read at once
 class Header:
     """What a derived file says of itself.
 
-    kind: `MATRIX` or `CODES`. generation: of the gallery that it was made from. count: rows; width: of a vector. size: bytes after
-    the header; crc: their CRC-32.
+    kind: `MATRIX` or `CODES`. generation: of the gallery that it was made from. count: rows; width: of a vector.
+    size: bytes after the header; crc: their CRC-32.
     """
 
     kind: bytes
@@ -60,7 +60,7 @@ class Content:
 
     def write(self, array: np.ndarray) -> None:
         """Appends the bytes of an array, in its own type."""
-        data = memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B")
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         self._file.write(data)
         self.size += len(data)
         self.crc = zlib.crc32(data, self.crc)

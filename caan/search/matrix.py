@@ -115,34 +115,31 @@ class Matrix:
         Raises:
             ValueError: queries of another width or with a value that is no number, top_k below 0, a mask that does not fit.
         """
-        queries, rows = self.require_queries(queries, top_k), self.rows_of(mask)
-        if rows is not None and len(rows) < GATHERED * len(self):
+        queries, mask = self.require_queries(queries, top_k), self.mask_of(mask)
+        kept = len(self) if mask is None else int(np.count_nonzero(mask))
+        found: list[tuple[np.ndarray, np.ndarray]] = []
+        if mask is not None and kept < GATHERED * len(self):
+            rows = np.flatnonzero(mask)
             found = [self.best_of(query, rows, top_k) for query in queries]
-            return stacked(found, min(top_k, len(rows)))
-        found = []
-        step = max(1, SCORES // max(1, len(self)))
-        for start in range(0, len(queries), step):
-            found += self._scan(queries[start : start + step], top_k, rows)
-        return stacked(found, min(top_k, len(self) if rows is None else len(rows)))
+        elif min(top_k, kept):
+            step = max(1, SCORES // len(self))
+            for start in range(0, len(queries), step):
+                found += self._scan(queries[start : start + step], min(top_k, kept), mask)
+        return stacked(found, len(queries), min(top_k, kept))
 
     def best_of(self, query: np.ndarray, rows: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The same for one query (width,) float32 and some rows (n,), each once: scores (k,) and rows (k,)."""
+        """The same for one query (width,) float32 and some rows (n,), ascending: scores (k,) and rows (k,)."""
         top_k = min(top_k, len(rows))
         if not top_k:
             return np.empty(0, np.float32), np.empty(0, np.int64)
         scores, error = first_scores(self._tensor, torch.from_numpy(query[None]), rows)
         return self._ordered(query, rows[near_best(scores[0], top_k, error)], top_k)
 
-    def _scan(self, queries: np.ndarray, top_k: int, rows: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _scan(self, queries: np.ndarray, top_k: int, mask: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray]]:
         """Scores and rows of each query, from all rows."""
-        top_k = min(top_k, len(self) if rows is None else len(rows))
-        if not top_k:
-            return [(np.empty(0, np.float32), np.empty(0, np.int64))] * len(queries)
         scores, error = first_scores(self._tensor, torch.from_numpy(queries))
-        if rows is not None:
-            hidden = torch.ones(len(self), dtype=torch.bool)
-            hidden[torch.from_numpy(rows)] = False
-            scores.masked_fill_(hidden, -torch.inf)
+        if mask is not None:
+            scores.masked_fill_(~torch.from_numpy(mask), -torch.inf)
         return [self._ordered(query, near_best(row, top_k, error), top_k) for query, row in zip(queries, scores)]
 
     def _ordered(self, query: np.ndarray, rows: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,22 +156,22 @@ class Matrix:
             raise ValueError("top_k is negative." if top_k < 0 else "A query has values that are no numbers.")
         return queries
 
-    def rows_of(self, mask: np.ndarray | None) -> np.ndarray | None:
-        """Row numbers of a mask, ascending, each once; None = all. Raises ValueError as `search` does."""
+    def mask_of(self, mask: np.ndarray | None) -> np.ndarray | None:
+        """A mask as bool (count,), None where it leaves all rows. Raises ValueError as `search` does."""
         if mask is None:
             return None
         mask = np.asarray(mask)
-        if mask.dtype == bool:
-            if mask.shape != (len(self),):
-                raise ValueError(f"The mask has the shape {mask.shape}, not ({len(self)},).")
-            return np.flatnonzero(mask)
-        rows = np.unique(mask.astype(np.int64))
-        if len(rows) and not 0 <= rows[0] <= rows[-1] < len(self):
-            raise ValueError(f"The mask names rows that are not among 0 to {len(self) - 1}.")
-        return rows
+        if mask.dtype != bool:
+            rows, mask = mask.astype(np.int64), np.zeros(len(self), dtype=bool)
+            if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
+                raise ValueError(f"The mask names rows that are not among 0 to {len(self) - 1}.")
+            mask[rows] = True
+        if mask.shape != (len(self),):
+            raise ValueError(f"The mask has the shape {mask.shape}, not ({len(self)},).")
+        return None if mask.all() else mask
 
 
-def stacked(found: list[tuple[np.ndarray, np.ndarray]], top_k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (q, k) and rows (q, k) of results of single queries."""
-    scores = np.array([scores for scores, _ in found], dtype=np.float32).reshape(len(found), top_k)
-    return scores, np.array([rows for _, rows in found], dtype=np.int64).reshape(len(found), top_k)
+def stacked(found: list[tuple[np.ndarray, np.ndarray]], queries: int, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (q, k) and rows (q, k) of results of single queries; `found` may be empty where k is 0."""
+    scores = np.array([scores for scores, _ in found], dtype=np.float32).reshape(queries, top_k)
+    return scores, np.array([rows for _, rows in found], dtype=np.int64).reshape(queries, top_k)
