@@ -101,7 +101,8 @@ def search_own(folder: Path, benchmark: Benchmark, row: int) -> None:
     benchmark.queries[row].save(place / "sketch.png")
     gallery = f"--gallery={place / 'gallery'}"
     run_script("-m", "caan.cli", "index", str(place / "photos"), gallery, "--model", str(folder))
-    run_script("-m", "caan.cli", "search", str(place / "sketch.png"), gallery, "-n", "10", "--picture", str(place / "found.png"))
+    shown = ("-n", "10", "--picture", str(place / "found.png"))
+    run_script("-m", "caan.cli", "search", str(place / "sketch.png"), gallery, *shown)
     print("\nYour own photos:")
     print(f"  {BIN / 'caan'} index FOLDER_OF_PHOTOS --model {folder}")
     print(f"  {BIN / 'caan'} search DRAWING.png")

@@ -442,7 +442,7 @@ class SketchRetrievalPipeline(Pipeline):
         Args:
             sketches: a path, URL, PIL image, array, file or bytes; several of them (a list, a column of a data set, an array
                 of them), encoded in batches with progress; or a generator or `Dataset`, answered one by one.
-            gallery: a `Gallery` or its .safetensors file; a gallery on disk, a server or the Hub (`caan.search.gallery.Gallery`,
+            gallery: a `Gallery` or its .safetensors file; one on disk, a server or the Hub (`caan.search.gallery.Gallery`,
                 opened); features (count, hidden_size); or pictures to encode now: a folder or a list of paths, URLs and PIL
                 images.
             top_k: results a sketch, at most the whole gallery.
@@ -461,7 +461,7 @@ class SketchRetrievalPipeline(Pipeline):
         loading = {name: options.pop(name, None) for name in ("batch_size", "num_workers")}
         ink, _, ranking = self._sanitize_parameters(**options)
         ink, ranking = {**self._preprocess_params, **ink}, {**self._postprocess_params, **ranking}
-        self._require_own(ranking.get("gallery"))  # at each call: the model may have been trained since the gallery was given
+        self._require_own(ranking.get("gallery"))  # at each call: the model may have been trained since
         if isinstance(sketches, (types.GeneratorType, Dataset)):
             return super().__call__(sketches, **loading, **ranking, **ink)
         sketches, alone = as_batch(sketches)

@@ -276,9 +276,20 @@ class IndexOptions(GalleryOptions):
     )
     retry: bool = option(False, "Also read files again that could not be read the last time.")
     dry_run: bool = option(False, "Say what would be done, and do nothing.")
-    yes: bool = option(False, "Go on where a folder that had photos holds none any more: they leave the gallery.")
+    yes: bool = option(
+        False, "Go on where a folder that had photos holds none any more (they leave the gallery), and with --public."
+    )
     batch_size: int = option(64, "Photos encoded at once; halved where the memory does not suffice.", COUNT)
     num_workers: int = option(2, "Processes that read photos; 0 = none.", NOT_NEGATIVE)
+    push: str | None = option(
+        None, "Then send the gallery to this data set on the Hub, such as org/holidays: thumbnails, vectors and paths; private."
+    )
+    public: bool = option(False, "Let everyone read what is pushed. Needs --yes, or an answer at the terminal.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.public and not self.push:
+            raise ValueError("public is of push: give --push org/name.")
 
 
 @dataclass

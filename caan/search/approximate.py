@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,7 @@ class Approximate:
         self.index, self.matrix = index, matrix
         # The rotation and the codes apart: faiss rotates in several threads, which on a busy machine wait for each other longer
         # than the whole search takes.
-        rotation = faiss.downcast_VectorTransform(index.chain.at(0))
+        rotation: Any = faiss.downcast_VectorTransform(index.chain.at(0))
         self._rotation = faiss.vector_to_array(rotation.A).reshape(rotation.d_out, rotation.d_in)
         self._codes = faiss.downcast_index(index.index)
         self.tail = np.empty(0, dtype=np.int64)  # rows that have no code

@@ -163,6 +163,10 @@ class EmbeddedEngine(Engine):
             hashes = {number: self._hash(database, number) for number in ids}
         return [(hashes[number], score) for number, score in zip(ids, scores)]
 
+    def prepare(self) -> None:
+        with self._snapshot():
+            self._live.prepare()
+
     @staticmethod
     def _hash(database: sqlite3.Connection, number: int) -> bytes:
         return database.execute("select hash from contents where id = ?", (number,)).fetchone()[0]

@@ -89,11 +89,12 @@ class PhotoEncoder:
     @torch.inference_mode()
     def vectors(self, pixels: torch.Tensor) -> np.ndarray:
         """Unit vectors (batch, width) float16 of pixels (batch, 3, height, width)."""
-        device, done = device_of(self.model), []
-        while sum(map(len, done)) < len(pixels):
-            part = pixels[sum(map(len, done)) :][: self.batch_size]
+        device, done, start = device_of(self.model), list[torch.Tensor](), 0
+        while start < len(pixels):
+            part = pixels[start : start + self.batch_size]
             try:
                 done.append(F.normalize(self.model.get_image_features(part.to(device)).float(), dim=-1).cpu())
+                start += len(part)
             except (RuntimeError, MemoryError) as error:  # torch's OutOfMemoryError is a RuntimeError
                 if self.batch_size == 1 or not out_of_memory(error):
                     raise

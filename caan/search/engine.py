@@ -130,6 +130,9 @@ class Engine(ABC):
         folder: only contents that have a photo in it. Equal scores come in the order in which contents were added.
         """
 
+    def prepare(self) -> None:  # noqa: B027  not every engine has something to make
+        """Makes what speeds searches up, after much was written; by default there is nothing to make."""
+
     @abstractmethod
     def files(self, hashes: Sequence[bytes], folder: Folder | None = None) -> dict[bytes, list[Photo]]:
         """The photos of each content, by root and path."""

@@ -71,17 +71,18 @@ class Gallery:
         Raises:
             ValueError: the gallery is new and was given none; or it is another model than the one that made the gallery.
         """
-        if self._encoder is None:
-            kept = self.engine.settings().get(SOURCE)
-            source = self._source or (Source.from_json(kept) if kept else None)
-            if source is None:
-                raise ValueError(f"The gallery {self.engine.uri} has no model yet: give model=, a Hub id or a folder.")
-            self._use(Encoder.load(source, self._device))
-        return self._encoder
+        if self._encoder is not None:
+            return self._encoder
+        kept = self.engine.settings().get(SOURCE)
+        source = self._source or (Source.from_json(kept) if kept else None)
+        if source is None:
+            raise ValueError(f"The gallery {self.engine.uri} has no model yet: give model=, a Hub id or a folder.")
+        return self._use(Encoder.load(source, self._device))
 
-    def _use(self, encoder: Encoder) -> None:
+    def _use(self, encoder: Encoder) -> Encoder:
         require_same(self.engine.settings(), identity_of(encoder.model, encoder.processor), self.engine.uri)
         self._encoder = encoder
+        return encoder
 
     def add(self, folder: str | os.PathLike, **options: Any) -> list[Changes]:
         """Adds the photos of a folder, and keeps to it from then on: `refresh` of a folder that need not be there yet."""
@@ -153,6 +154,7 @@ class Gallery:
                 )
             if not place.path:
                 self._take_over(place.root)
+        self.engine.prepare()
         return done
 
     def _photo_encoder(self, batch_size: int, num_workers: int, photos: int) -> PhotoEncoder:

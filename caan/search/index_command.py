@@ -5,6 +5,7 @@
     caan index                                           # all folders of the gallery again: only what changed
     caan index ~/Photos --dry_run                        # what would be done
     caan index /data/a /data/b --gallery work --exclude 'drafts/*' '*.png'
+    caan index --gallery work --push org/work            # also as a private data set on the Hub, with thumbnails
 
 Then: caan search sketch.png. Stopped or killed, it loses a few seconds of work; the same command goes on.
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 import tempfile
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -60,11 +62,29 @@ def index(options: IndexOptions, folders: list[str]) -> None:
             raise ValueError(f"The gallery {options.gallery} has no folder yet: caan index FOLDER.")
         names = ("exclude", "retry", "yes", "batch_size", "num_workers")
         given = {name: getattr(options, name) for name in names}
-        for folder in folders or [None]:
-            for changes in gallery.refresh(**given) if folder is None else gallery.add(folder, **given):
+        for place in folders or (None,):
+            for changes in gallery.refresh(**given) if place is None else gallery.add(place, **given):
                 print(describe_changes(changes))
         keep_last_model(gallery.encoder.source.to_json())
         print(summary(gallery, options.gallery))
+        if options.push:
+            push(gallery, options)
+
+
+def push(gallery: Gallery, options: IndexOptions) -> None:
+    """Says what would be sent to the Hub, and sends it; a public one after a yes."""
+    from caan.search.hub_push import Prepared, push_gallery
+
+    def confirm(prepared: Prepared) -> bool:
+        print(prepared)
+        if not options.public or options.yes:
+            return True
+        if not sys.stdin.isatty():
+            raise ValueError("Nothing was sent: --public needs --yes, or an answer at the terminal.")
+        return input("Everyone will be able to read it. Send it? [y/N] ").strip().lower() in ("y", "yes")
+
+    address = push_gallery(gallery.engine, options.push or "", options.public, confirm)
+    print(f"pushed: {address}" if address else "nothing was sent")
 
 
 def plan(options: IndexOptions, folders: list[str]) -> list[Changes]:
@@ -77,7 +97,7 @@ def plan(options: IndexOptions, folders: list[str]) -> list[Changes]:
     with tempfile.TemporaryDirectory() as empty:
         missing = "://" not in options.gallery and not place_of(options.gallery).exists()
         with Gallery(open_engine(empty if missing else options.gallery, create=missing)) as gallery:
-            plans = [gallery.plans(folder, options.exclude, options.retry) for folder in folders or [None]]
+            plans = [gallery.plans(folder, options.exclude, options.retry) for folder in folders or (None,)]
     return [Changes.planned(show(folder_path(place)), plan) for part in plans for place, plan in part.items()]
 
 

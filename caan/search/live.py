@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from caan.search.approximate import LEAST, Approximate, has_faiss
 from caan.search.matrix import Matrix, write_matrix
 
-FILE = "vectors.matrix"
+FILE, CODES = "vectors.matrix", "vectors.codes"
 # Rows that are searched in memory before they go into a file; a new process reads them anew, in about a tenth of a second.
 FRESH = 10_000
 STALE = 0.05  # of a matrix's rows: as many new or removed ones, and it is made anew
@@ -35,9 +36,11 @@ class LiveRows:
         ids: Callable[[], np.ndarray],
         generation: Callable[[], int],
     ):
+        self.codes_file = folder / CODES
         self.file, self._rows, self._ids, self._read_generation = folder / FILE, rows, ids, generation
         self.generation = -1
         self.kept: Matrix | None = None  # of the file
+        self.codes: Approximate | None = None  # of `kept`, where it is large and faiss is there
         self.present = np.empty(0, dtype=bool)  # rows of it that were not removed since
         self.fresh: Matrix | None = None  # what it lacks
 
@@ -48,13 +51,13 @@ class LiveRows:
         """
         self.update()
         scores, ids = [], []
-        for matrix, mask in ((self.kept, self.present), (self.fresh, None)):
-            if matrix is None or not len(matrix):
+        for matrix, mask, engine in ((self.kept, self.present, self.codes or self.kept), (self.fresh, None, self.fresh)):
+            if matrix is None or engine is None or not len(matrix):
                 continue
             if allowed is not None:
                 inside = np.isin(matrix.ids, allowed, assume_unique=True)
                 mask = inside if mask is None else mask & inside
-            found, rows = matrix.search(query[None], count, None if mask is None or mask.all() else mask)
+            found, rows = engine.search(query[None], count, None if mask is None or mask.all() else mask)
             scores.append(found[0])
             ids.append(matrix.ids[rows[0]])
         if not scores:
@@ -71,6 +74,7 @@ class LiveRows:
         if self.kept is None:
             with contextlib.suppress(ValueError, OSError):  # none there yet, or a damaged one: it is made anew
                 self.kept = Matrix.open(self.file)
+                self._open_codes()
         ids = self._ids()
         known = np.empty(0, dtype=np.int64) if self.kept is None else self.kept.ids
         lacking = ids[~np.isin(ids, known, assume_unique=True)]
@@ -95,11 +99,25 @@ class LiveRows:
         """A matrix of all rows, in memory where the folder cannot be written."""
         try:
             write_matrix(self.file, self._rows(None), generation)
-            self.kept = Matrix.open(self.file)
+            self.kept, self.codes = Matrix.open(self.file), None
+            self._open_codes()
         except OSError:
-            self.kept = in_memory(list(self._rows(None)))
+            self.kept, self.codes = in_memory(list(self._rows(None))), None
         self.present = np.ones(0 if self.kept is None else len(self.kept), dtype=bool)
         self.fresh = None
+
+    def _open_codes(self) -> None:
+        """The codes of the matrix, where they are there and right; a search does not wait for them to be made."""
+        if self.kept is not None and len(self.kept) >= LEAST and has_faiss():
+            with contextlib.suppress(ValueError, OSError, RuntimeError):
+                codes = Approximate.open(self.codes_file, self.kept)
+                self.codes = None if codes.is_stale else codes
+
+    def prepare(self) -> None:
+        """Brings matrix and codes up to the gallery, so that no search has to."""
+        self.update()
+        if self.kept is not None and self.codes is None:
+            self.codes = Approximate.open_or_build(self.codes_file, self.kept)
 
     def verify(self) -> list[str]:
         """What is wrong with the file, in words: its bytes, and vectors that are not SQLite's."""
@@ -118,7 +136,7 @@ class LiveRows:
 
     def close(self) -> None:
         """Lets go of the file."""
-        self.kept = self.fresh = None
+        self.kept = self.codes = self.fresh = None
         self.generation = -1
 
 

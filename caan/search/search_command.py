@@ -115,7 +115,7 @@ def read_clipboard() -> Any:
     from PIL import Image, ImageGrab
 
     try:
-        content = ImageGrab.grabclipboard()
+        content: Any = ImageGrab.grabclipboard()
     except (NotImplementedError, OSError) as error:
         raise ValueError(f"The clipboard cannot be read: {error}. Save the picture to a file and give its name.") from error
     if isinstance(content, list) and content:  # files that were copied
