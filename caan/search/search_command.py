@@ -2,8 +2,7 @@
 
     caan search sketch.png                               # a table, and a picture of the results: search.png
     caan search sketch.jpg -n 50 --under ~/Photos/2024   # fifty, in one folder
-    caan search sketch.png --json | jq '.[0].path'       # for programs
-    caan search sketch.png --paths | head -3
+    caan search sketch.png --json                        # for programs; --paths: the paths alone
     caan search --clipboard                              # the picture in the clipboard
     cat sketch.png | caan search -                       # from a pipe
     caan search sketch.png --explain                     # also which part of a photo answers which stroke
