@@ -1,7 +1,8 @@
 """Search among 10^4, 10^5 and 10^6 vectors of 384: what engines find, and what they cost.
 
-    python benchmarks/search.py                        # about half an hour on two cores, 5 GB of memory, 2 GB of disk in --work
-    python benchmarks/search.py --sizes 10000 100000   # five minutes
+    python -m benchmarks.search                        # half an hour on two idle cores, 5 GB of memory, 6 GB of disk
+    python -m benchmarks.search --sizes 10000 100000   # five minutes
+    OMP_NUM_THREADS=1 python -m benchmarks.search      # on a busy machine: two threads would wait for each other; read CPU
 
 Two kinds of vectors. random: on the sphere, where the best 100 hardly differ from the next 1,000, the hard case. photos: photos
 of the folder `shared` beside the repository (or $CAAN_SHARED), encoded by a frozen ViT, then points between two of them with a
@@ -10,7 +11,7 @@ little noise; queries are encoded sketches. The truth is the float32 product wit
 Engines take turns at each query in one process, so that a busy machine is busy for all. p50 and p95 are wall times of single
 queries over all turns; p50, quiet: of each query its fastest turn, when no other process is in the way; CPU: all threads, the
 fastest turn. Memory is what a fresh process takes for opening and searching beside mapped files, which are counted as disk.
-Another engine is one class: see `Engine`.
+Another engine is one class in `search_engines.py`.
 """
 
 import argparse
@@ -26,16 +27,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.search_engines import ENGINES, PART, TOP_K, Engine
 from caan.evaluation.report import results_table
-from caan.search.approximate import Approximate, build
-from caan.search.matrix import Matrix, write_matrix
 
 SHARED = Path(os.environ.get("CAAN_SHARED", Path(__file__).parents[2] / "shared"))
 RESULT = Path(__file__).parent / "results" / "search.json"
 README = Path(__file__).parent / "README.md"
 MARKS = "<!-- search: written by search.py -->\n", "<!-- end of search -->\n"
-WIDTH, TOP_K = 384, 100
-PART = 50_000  # vectors that are made or multiplied at once
+WIDTH = 384
 IMAGE_SIZE = 112  # pixels: a quarter of the time that 224 takes, and vectors are alike enough to photos' for a search
 NOISE = 0.005  # a dimension: a tenth of a vector's length
 FILTER = 0.1  # of the rows are in the folder that a search is restricted to
@@ -53,71 +52,6 @@ COLUMNS = {
     "filter_ms": "filter, quiet (ms)",
     "recall": "recall@100",
 }
-
-
-class Engine:
-    """What is measured: `build` once, then `open` and `search` in another process. `name` stands in the table."""
-
-    name = ""
-
-    def build(self, vectors: np.ndarray, folder: Path) -> None:
-        """Writes what it needs of vectors (count, width) float16 to a folder of its own."""
-
-    def open(self, vectors: np.ndarray, folder: Path) -> None:
-        """Makes ready to search what `build` wrote."""
-
-    def search(self, query: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        """Row numbers of the best `TOP_K`, best first; mask: (count,) bool, the rows that may be found."""
-        raise NotImplementedError
-
-
-class Brute(Engine):
-    """What needs no package but numpy: all in memory in float32, and where there is a filter, its rows copied."""
-
-    name = "numpy, float32"
-
-    def open(self, vectors, folder):
-        self.vectors = np.empty(vectors.shape, dtype=np.float32)
-        for start in range(0, len(vectors), PART):
-            self.vectors[start : start + PART] = vectors[start : start + PART]
-
-    def search(self, query, mask=None):
-        rows = None if mask is None else np.flatnonzero(mask)
-        scores = (self.vectors if rows is None else self.vectors[rows]) @ query
-        best = np.argpartition(-scores, TOP_K)[:TOP_K]
-        best = best[np.argsort(-scores[best])]
-        return best if rows is None else rows[best]
-
-
-class Exact(Engine):
-    name = "caan, exact"
-
-    def build(self, vectors, folder):
-        parts = range(0, len(vectors), PART)
-        ids = np.arange(len(vectors))
-        write_matrix(folder / "matrix", ((ids[at : at + PART], vectors[at : at + PART]) for at in parts), generation=1)
-
-    def open(self, vectors, folder):
-        self.searcher = Matrix.open(folder / "matrix")
-
-    def search(self, query, mask=None):
-        return self.searcher.search(query[None], TOP_K, mask)[1][0]
-
-
-class Codes(Exact):
-    """The matrix and its codes; the build is that of both."""
-
-    name = "caan, approximate"
-
-    def build(self, vectors, folder):
-        super().build(vectors, folder)
-        build(folder / "codes", Matrix.open(folder / "matrix"))
-
-    def open(self, vectors, folder):
-        self.searcher = Approximate.open(folder / "codes", Matrix.open(folder / "matrix"))
-
-
-ENGINES: list[type[Engine]] = [Brute, Exact, Codes]
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -254,7 +188,7 @@ def write_results(rows: list[dict], options: argparse.Namespace) -> None:
     }
     content = {"width": WIDTH, "top_k": TOP_K, "queries": options.queries, "turns": options.turns, **machine, "rows": rows}
     RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    table = results_table(rows, COLUMNS, 1)
+    table = results_table([row | {"recall": f"{row['recall']:.4f}"} for row in rows], COLUMNS, 1)
     before, _, rest = README.read_text(encoding="utf-8").partition(MARKS[0])
     README.write_text(before + MARKS[0] + f"\n{table}\n\n" + MARKS[1] + rest.partition(MARKS[1])[2], encoding="utf-8")
 

@@ -24,9 +24,10 @@ from caan.search.scanning import as_float32
 
 logger = logging.getLogger(__name__)
 
-# Below as many rows the exact search takes less than 10 ms (benchmarks/search.py).
+# Below as many rows the exact search takes less than 10 ms: 55 ms of one core for a million (benchmarks/search.py).
 LEAST = 200_000
-# Candidates of a search of 100, of which 0.99 are found among a million random vectors, the hardest case; and of each one more.
+# Candidates of a search of 100, of which 0.995 are found among a million random vectors, the hardest case, and 0.9995 among a
+# million made of encoded photos (benchmarks/search.py); and of each one more.
 CANDIDATES, MORE = 3_000, 20
 # Rows that the codes do not know, and the part of theirs that went: beyond, they are made anew. With the candidates of 100 they
 # are still few enough for one thread (scanning.FEW).
