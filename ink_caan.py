@@ -70,7 +70,7 @@ def bounding_box(ink: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def pad_to_square(image: Image.Image, box: tuple[int, int, int, int], padding: float) -> Image.Image:
-    """The box of a picture in the middle of a white RGB square, with a margin of `padding` of its longer side."""
+    """The box of an RGB or gray picture in the middle of a white square, with a margin of `padding` of its longer side."""
     left, top, right, bottom = box
     side = max(bottom - top, right - left)
     side = int(side + 2 * round(padding * side))
@@ -78,7 +78,7 @@ def pad_to_square(image: Image.Image, box: tuple[int, int, int, int], padding: f
     if side > MAX_SIDE:
         width, height = (max(1, round(length * MAX_SIDE / side)) for length in cropped.size)
         cropped, side = cropped.resize((width, height), Image.Resampling.BOX), MAX_SIDE
-    square = Image.new("RGB", (side, side), "white")
+    square = Image.new(image.mode, (side, side), "white")
     square.paste(cropped, ((side - cropped.width) // 2, (side - cropped.height) // 2))
     return square
 
@@ -802,13 +802,13 @@ def square_of(drawing: Drawing, padding: float, least_width: float) -> Image.Ima
     """The drawing cropped to a white RGB square, its strokes grown to `least_width` of the drawing's longer side."""
     left, top, right, bottom = drawing.box
     side = max(right - left, bottom - top)
-    square = pad_to_square(drawing.lines.convert("RGB"), drawing.box, padding)
+    square = pad_to_square(drawing.lines, drawing.box, padding)
     reduced = min(1.0, square.width / side)  # of strips that are longer than `MAX_SIDE`
-    return thicken(square, reduced * (least_width * side - drawing.width) / 2)
+    return thicken(square, reduced * (least_width * side - drawing.width) / 2).convert("RGB")
 
 
 def thicken(image: Image.Image, pixels: float) -> Image.Image:
-    """An RGB picture, dark on white, with lines that are `pixels` wider on both sides; parts of pixels are mixed."""
+    """An RGB or gray picture, dark on white, with lines that are `pixels` wider on both sides; parts of pixels are mixed."""
     if pixels <= 0:
         return image
     dark, whole = ~np.asarray(image), int(pixels)

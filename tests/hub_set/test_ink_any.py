@@ -1,5 +1,6 @@
 """Any picture gives a drawing or an error that is named.  python -m pytest tests/hub_set/test_ink_any.py"""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -77,3 +78,16 @@ def test_any_rotation_of_the_page(angle):
     square = prepared(turned)
     dark = np.asarray(square.convert("L")) < 128
     assert 60 <= max(square.size) <= 115 and 0.02 < dark.mean() < 0.25
+
+
+@pytest.mark.parametrize("size", [(20000, 3), (3, 20000)])
+def test_a_thin_line_on_a_strip_takes_bounded_memory(size):
+    """Its square has 6000 x 6000 pixels, and the line is thickened there."""
+    image = Image.new("RGB", size, (200, 190, 170))
+    ImageDraw.Draw(image).line([0.2 * size[0], 0.3 * size[1], 0.8 * size[0], 0.7 * size[1]], (20, 20, 60))
+    tracemalloc.start()
+    try:
+        assert image_processor(sketch_shade=0.5)([image], modality="sketch", return_tensors="np")["pixel_values"].min() < 0
+        assert tracemalloc.get_traced_memory()[1] < 500e6  # 1,300 MB where each channel was thickened
+    finally:
+        tracemalloc.stop()
