@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,7 @@ class EmbeddedEngine(Engine):
         require_gallery(folder, create)
         self._lock = threading.RLock()  # the page answers in several threads
         self._database = connect(folder / FILE)
+        self._sampled: tuple[int, int, np.ndarray] | None = None  # generation, count, vectors: every search asks for the same
         self._live = LiveRows(folder, self._rows, self._ids, self._generation)
 
     @contextmanager
@@ -200,12 +201,16 @@ class EmbeddedEngine(Engine):
         return unpack([row[0] if row else bytes(width) for row in rows])
 
     def sample(self, count: int) -> np.ndarray:
-        with self._reading() as database:
+        with self._snapshot() as database:
+            generation = self._generation()
+            if self._sampled and self._sampled[:2] == (generation, count):
+                return self._sampled[2]
             ids = self._ids()
             chosen = ids[np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(int)].tolist()
             query = "select vector from contents where id = ?"
             rows = [database.execute(query, (number,)).fetchone()[0] for number in chosen]
-        return unpack(rows)
+        self._sampled = generation, count, unpack(rows)
+        return self._sampled[2]
 
     def thumbnail(self, content: bytes) -> bytes | None:
         with self._reading() as database:
@@ -220,7 +225,10 @@ class EmbeddedEngine(Engine):
             photos, unreadable = one("select count(*) from photos"), one("select count(*) from photos where content is null")
             contents = one("select count(*) from contents")
             width = one("select coalesce((select length(vector) / 2 from contents limit 1), 0)")
-        total = sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+        total = 0
+        for path in self.folder.iterdir():
+            with suppress(FileNotFoundError):  # SQLite's log, of another process that has closed it
+                total += path.stat().st_size
         return Size(photos - unreadable, contents, unreadable, width, total - free, total)
 
     def verify(self) -> list[str]:

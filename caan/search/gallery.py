@@ -233,11 +233,18 @@ class Gallery:
             ValueError: it is in none of the gallery's folders.
         """
         place = Path(os.path.abspath(folder))
-        found = self._inside(place)
+        found = self._inside_address(os.fsencode(folder)) or self._inside(place)
         if found is None:
             roots = ", ".join(show(os.fsdecode(root)) for root in self.engine.roots()) or "none"
             raise ValueError(f"{show(place)} is not in the gallery {self.engine.uri}; its folders are {roots}.")
         return found
+
+    def _inside_address(self, text: bytes) -> Folder | None:
+        """A folder of a gallery on the Hub, by its address, as results have it."""
+        for root in self.engine.roots():
+            if b"://" in root and (text + b"/").startswith(root + b"/"):
+                return Folder(root, text[len(root) + 1 :].rstrip(b"/"))
+        return None
 
     def _inside(self, place: Path) -> Folder | None:
         for root in self.engine.roots():
