@@ -21,6 +21,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from hub_client import hub  # noqa: E402, F401 (a fixture; the client reads the settings above when it is imported)
 
+pytest.register_assert_rewrite("contract")  # tests/search/contract.py: its asserts say what they compared
+
 
 @pytest.fixture(autouse=True)
 def seeded():

@@ -18,6 +18,9 @@ from caan.errors import refuse_unknown
 
 TOKEN = "CAAN_MILVUS_TOKEN"  # in the environment: so that no password stands in a command or a log
 PORT = 19530
+# The client asks an idle server every 10 seconds whether it is there; servers that allow it every 5 minutes, as gRPC's do where
+# nothing else is set and Milvus Lite's does, end the connection for that.
+KEEP_ALIVE = {"grpc.keepalive_time_ms": 330_000}
 TIMEOUT = 60  # seconds for one answer; a server that is not there is told after as many, or at once
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")  # what Milvus takes as a collection's name
 INDEXES: dict[str, dict[str, int]] = {  # and what each is built with
@@ -25,7 +28,7 @@ INDEXES: dict[str, dict[str, int]] = {  # and what each is built with
     "HNSW": {"M": 32, "efConstruction": 200},
     "AUTOINDEX": {},
 }
-INSTALL = "Galleries on Milvus need its client: pip install 'caan[milvus]'"
+INSTALL = 'Galleries on Milvus need its client: pip install -e ".[milvus]" in the repository.'
 ACCESS = re.compile(r"auth|permission|privilege|denied|token", re.IGNORECASE)
 UNREACHABLE = re.compile(
     r"fail connecting|unavailable|deadline|timeout|refused|illegal connection|closed channel", re.IGNORECASE
@@ -115,7 +118,7 @@ def connect(address: Address) -> Any:
         raise ImportError(f"{INSTALL} ({error})") from error
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints the stack of each error that it raises
     with checked(address):
-        return MilvusClient(address.server, token=address.token, timeout=address.timeout)
+        return MilvusClient(address.server, token=address.token, timeout=address.timeout, grpc_options=KEEP_ALIVE)
 
 
 @contextmanager

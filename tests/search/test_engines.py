@@ -12,16 +12,13 @@ import sys
 import time
 
 import pytest
+from contract import EngineContract
 from tiny import caan_model, image_processor
 from trees import draw_photo, draw_sketch
 
 from caan.search.embedded import EmbeddedEngine
 from caan.search.encoder import Encoder, Source
 from caan.search.gallery import Gallery
-
-pytest.register_assert_rewrite("contract")
-
-from contract import EngineContract  # noqa: E402
 
 
 def free_port() -> int:

@@ -77,7 +77,7 @@ def test_the_token_of_the_environment_goes_first(monkeypatch):
 
 def test_without_the_client_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymilvus", None)
-    with pytest.raises(ImportError, match=r"pip install 'caan\[milvus\]'"):
+    with pytest.raises(ImportError, match=r'pip install -e "\.\[milvus\]" in the repository'):
         MilvusEngine("milvus://127.0.0.1/shots")
 
 
