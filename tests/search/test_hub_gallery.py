@@ -19,6 +19,7 @@ from PIL import Image
 from caan.search import hub_files, hub_push
 from caan.search.embedded import EmbeddedEngine
 from caan.search.engine import Folder, Size
+from caan.search.gallery import Gallery
 from caan.search.hub import HubEngine
 from caan.search.hub_files import path_bytes, path_text
 from caan.search.hub_push import Prepared, prepare_gallery, public_name, push_gallery, without_notes
@@ -115,6 +116,16 @@ def test_a_folder_narrows_the_search(hub, engine, path, expected):
     found = HubEngine(URI).nearest(QUERY, 9, Folder(URI.encode(), path))
     assert [number for number, _ in found] == [picture.hash for picture in expected]
     assert HubEngine(URI).nearest(QUERY, 9, Folder(b"/elsewhere", path)) == []
+
+
+def test_a_folder_is_named_as_results_name_it(hub, engine):
+    push_gallery(engine, REPO)
+    gallery = Gallery(HubEngine(URI))
+    assert gallery.locate(f"{URI}/a/") == Folder(URI.encode(), b"a") and gallery.locate(URI) == Folder(URI.encode())
+    found = gallery.search_vector(QUERY, 9, under=f"{URI}/a")
+    assert {result.content for result in found} <= {CAT.hash, DOG.hash} and found[0].path.startswith(f"{URI}/a/")
+    with pytest.raises(ValueError, match="is not in the gallery"):
+        gallery.locate(f"{URI}-other/a")
 
 
 def test_a_gallery_of_many_files(engine, root, tmp_path, monkeypatch):
