@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-# What this page never asks for: files by path, uploads to the disk, addresses that the server would fetch, gradio's other doors.
+# What the page never asks for: files by path, uploads to the disk, addresses to fetch, and other doors of gradio.
 CLOSED = re.compile(
     r"^(/gradio_api)?/(file|upload|proxy|stream|custom_component|deep_link|monitoring|mcp|run|api|call|process_recording|"
     r"vibe|undo-vibe|dev)"

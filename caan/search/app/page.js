@@ -38,11 +38,14 @@ function changed(now) {
   mode = "sketch";
   refreshTools();
   clearTimeout(timer);
-  const wait = now ? 0 : Math.max(0, PAUSE - (performance.now() - last));
-  timer = setTimeout(pump, wait);
+  grid.setAttribute("aria-busy", "true");
+  timer = setTimeout(pump, now ? 0 : Math.max(0, PAUSE - (performance.now() - last)));
 }
 async function pump() {
+  clearTimeout(timer);
+  timer = 0;
   wanted = true;
+  grid.setAttribute("aria-busy", "true");
   if (busy) return;
   busy = true;
   while (wanted) {
@@ -51,6 +54,7 @@ async function pump() {
     await search();
   }
   busy = false;
+  grid.setAttribute("aria-busy", String(timer !== 0));
 }
 async function search() {
   const asked = mode + gallery, request = { gallery, folder: $(".folder").value, known: [...thumbnails.keys()] };
@@ -165,6 +169,7 @@ async function showWhy(open) {
   whyOpen = open;
   $(".why").setAttribute("aria-expanded", String(open));
   $(".explanation").hidden = !open;
+  detail.classList.toggle("explained", open);
   if (!open) return;
   $(".pictures").hidden = true;
   $(".why-words").textContent = "Looking…";
@@ -177,6 +182,7 @@ async function showWhy(open) {
   $(".pictures").hidden = false;
   $(".heat").src = answer.heat;
   drawPairs(answer);
+  $(".explanation").scrollIntoView({ block: "nearest" });
 }
 function drawPairs({ sketch, photo, links }) {
   const SVG = "http://www.w3.org/2000/svg", svg = $(".pairs");
@@ -263,7 +269,7 @@ for (const input of [$(".file"), $(".shot")]) {
 }
 $(".size").addEventListener("input", () => resize(0));
 $(".gallery").addEventListener("change", chooseGallery);
-$(".folder").addEventListener("change", () => pump());
+$(".folder").addEventListener("change", pump);
 for (const { name, path } of EXAMPLES) {
   const button = make("button", { type: "button", title: `Example: ${name}` });
   button.setAttribute("aria-label", `Example sketch: ${name}`);

@@ -9,6 +9,7 @@ import binascii
 import io
 import re
 import string
+import warnings
 from typing import Any
 
 from PIL import Image
@@ -51,7 +52,9 @@ def read_sketch(url: Any) -> Image.Image:
     if head is None:
         raise ValueError("There is no picture in what the page sent: draw a sketch, or choose a picture.")
     if len(url) > BODY_BYTES:
-        raise ValueError(f"The sketch takes {len(url) / 1e6:.1f} MB, and the most is {BODY_BYTES / 1e6:.0f} MB: make it smaller.")
+        raise ValueError(
+            f"The sketch takes {len(url) / 1e6:.1f} MB, and the most is {BODY_BYTES / 1e6:.0f} MB: make it smaller."
+        )
     try:
         data = base64.b64decode(url[head.end() :], validate=True)
     except (binascii.Error, ValueError) as error:
@@ -61,16 +64,18 @@ def read_sketch(url: Any) -> Image.Image:
 
 def decode(data: bytes) -> Image.Image:
     """The picture of a file's bytes. Raises ValueError in words where it is none, too large, or cut short."""
+    most = f"the most is {PIXELS / 1e6:.0f} million. Make it smaller."
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound below is a lower one
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"It has more pixels than any picture that is read here; {most}") from error
     except Exception as error:  # a broken header raises whatever its reader comes upon
         raise ValueError(f"This is no picture, or none that is read here ({', '.join(FORMATS)}).") from error
     width, height = image.size
     if width * height > PIXELS:
-        raise ValueError(
-            f"The picture has {width:,} x {height:,} pixels, {width * height / 1e6:.0f} million; the most is "
-            f"{PIXELS / 1e6:.0f} million. Make it smaller."
-        )
+        raise ValueError(f"The picture has {width:,} x {height:,} pixels, {width * height / 1e6:.0f} million; {most}")
     try:
         image.load()
     except Exception as error:
