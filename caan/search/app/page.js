@@ -112,6 +112,10 @@ function drawGrid() {
     const node = old.get(result.content) || makeResult(result);
     node.place = place;
     node.querySelector(".score").textContent = result.score.toFixed(3);
+    const copies = node.querySelector(".copies"); // which photos count as copies of one shot depends on what else was found
+    copies.textContent = `×${result.copies}`;
+    copies.title = `${result.copies} copies`;
+    copies.hidden = result.copies < 2;
     node.setAttribute("aria-label", `${place + 1}: ${result.name}, score ${result.score.toFixed(3)}`);
     return node;
   });
@@ -121,8 +125,7 @@ function drawGrid() {
 function makeResult(result) {
   const picture = make("img", { src: thumbnails.get(key(result.content)) || "", alt: "", draggable: false });
   const node = make("button", { type: "button", className: "result", title: result.name },
-    make("span", { className: "frame" }, picture), make("span", { className: "score" }));
-  if (result.copies > 1) node.append(make("span", { className: "copies", textContent: `×${result.copies}`, title: `${result.copies} copies` }));
+    make("span", { className: "frame" }, picture), make("span", { className: "score" }), make("span", { className: "copies" }));
   node.dataset.content = result.content;
   node.addEventListener("click", () => openPhoto(node.place));
   return node;
