@@ -20,6 +20,7 @@ COMMANDS = {
     "index": ("caan.search.index_command", "make a gallery of your photos, or bring one up to date"),
     "search": ("caan.search.search_command", "find photos of a gallery by a sketch"),
     "gallery": ("caan.search.gallery_command", "list, check, move and remove galleries"),
+    "app": ("caan.search.app.command", "search a gallery in the browser, by drawing"),
     "describe": ("caan.descriptions.command", "write descriptions of classes with a language model"),
     "export": ("caan.export.command", "write the towers as ONNX or torch.export files, checked and scored"),
     "figures": ("caan.figures.command", "show what the processor makes of pictures of sketches"),

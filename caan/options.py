@@ -6,6 +6,7 @@ A family names each thing once, so that it is called the same in every command. 
 a value out of range is refused by name, whether it comes from a recipe, a command line or Python. Nothing here imports torch.
 """
 
+import ipaddress
 import math
 from dataclasses import dataclass, field, fields
 from typing import Literal, NamedTuple
@@ -308,3 +309,39 @@ class SearchOptions(GalleryOptions):
         super().__post_init__()
         if self.json and self.paths:
             raise ValueError("json and paths are two forms of the answer: give one.")
+
+
+@dataclass
+class AppOptions(GalleryOptions):
+    """Where the page is served, and to whom."""
+
+    host: str = option("127.0.0.1", "Address that the page is served at; another than this machine's own needs --auth.")
+    port: int = option(7860, "Its port.", Range(1, 65535))
+    auth: str | None = option(None, "USER:PASSWORD that the page asks for.")
+    space: str | None = option(
+        None, "Write a Hub Space into this folder, that serves the gallery hf://datasets/ORG/NAME, and serve nothing here."
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        user, colon, password = (self.auth or "a:b").partition(":")
+        if not (user and colon and password):
+            raise ValueError("auth must be USER:PASSWORD, with a colon between the two.")
+        if not self.auth and not self.space and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} lets other machines in, and they would see your photos: add --auth USER:PASSWORD, or leave "
+                "--host out."
+            )
+        if self.space and not self.gallery.startswith("hf://datasets/"):
+            raise ValueError(
+                "A Space serves a public gallery on the Hub alone: --gallery hf://datasets/ORG/NAME, which caan index --push "
+                "makes."
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -132,9 +132,10 @@ def require_input(retriever: Retriever) -> None:
 
 
 def frozen_backbone(name: str) -> CAANModel:
-    """A pretrained vision model in CAAN's clothes: one tower for both modalities, and no projection of our own."""
+    """A pretrained vision model in CAAN's clothes: one tower for both modalities, and no projection of our own, neither of its
+    vector nor of its local tokens."""
     model = CAANModel.from_encoders_pretrained(name, share_vision_encoder=True)
-    model.image_encoder.projection = nn.Identity()
+    model.image_encoder.projection = model.relation_network.reduction = nn.Identity()
     return model.eval()
 
 

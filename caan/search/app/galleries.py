@@ -1,0 +1,119 @@
+"""The galleries that the page offers: opened when they are chosen, their models shared, their folders listed."""
+
+import os
+from collections import OrderedDict
+from urllib.parse import quote, unquote_to_bytes
+
+from caan.options import AppOptions
+from caan.search.encoder import Encoder, Source
+from caan.search.gallery import Gallery
+from caan.search.identity import SOURCE
+from caan.search.names import DEFAULT, gallery_names, open_engine
+from caan.search.photos import show
+
+MODELS = 2  # that are kept in memory: galleries of the same model share it
+DEPTH, FOLDERS = 3, 400  # levels below a root, and folders in all, that are offered
+
+
+class Galleries:
+    """Galleries by the names that the page offers; no others are opened, whatever a request asks for. For one thread at a time.
+
+    Args:
+        options: the gallery that the page begins with, its model, and where models run.
+        others: offer all named galleries of the user beside it.
+    """
+
+    def __init__(self, options: AppOptions, others: bool = True):
+        self.options, self.others = options, others
+        self.first = options.gallery
+        names = gallery_names() if others else []
+        if self.first == DEFAULT and names and DEFAULT not in names:
+            self.first = names[0]
+        self._open: dict[str, Gallery] = {}
+        self._encoders: OrderedDict[Source, Encoder] = OrderedDict()
+        self._folders: dict[str, tuple[int, list[str]]] = {}
+
+    def names(self) -> list[str]:
+        """What can be chosen, the first one first."""
+        return list(dict.fromkeys([self.first, *(gallery_names() if self.others else [])]))
+
+    def get(self, name: str) -> Gallery:
+        """A gallery with its model loaded.
+
+        Raises:
+            ValueError: the page does not offer it, or it cannot be opened.
+        """
+        if name not in self.names():
+            raise ValueError("There is no such gallery any more: load the page again.")
+        if name not in self._open:
+            self._open[name] = self._load(name)
+        return self._open[name]
+
+    def _load(self, name: str) -> Gallery:
+        engine = open_engine(name, create=False)
+        kept = engine.settings().get(SOURCE)
+        source = Source.from_json(kept) if kept else None
+        if name == self.first and (self.options.model or self.options.image_size):
+            source = Source(self.options.model or (source.model if source else ""), self.options.image_size)
+        if source is None or not source.model:
+            raise ValueError(f"The gallery {name} is empty: caan index FOLDER --model MODEL adds photos.")
+        return Gallery(engine, self._encoder(source))
+
+    def _encoder(self, source: Source) -> Encoder:
+        if source not in self._encoders:
+            while len(self._encoders) >= MODELS:
+                old, _ = self._encoders.popitem(last=False)
+                self._forget(old)
+            self._encoders[source] = Encoder.load(source, self.options.device)
+        self._encoders.move_to_end(source)
+        return self._encoders[source]
+
+    def _forget(self, source: Source) -> None:
+        """Closes the galleries of a model, so that nothing holds it."""
+        for name, gallery in list(self._open.items()):
+            if gallery.encoder.source == source.absolute():
+                self._open.pop(name).close()
+
+    def folders(self, name: str) -> list[str]:
+        """The folders of a gallery with photos in or below them, sorted, at most `DEPTH` levels below each root."""
+        gallery = self.get(name)
+        photos = gallery.engine.size().photos
+        known = self._folders.get(name)
+        if known is None or known[0] != photos:
+            known = photos, list_folders(gallery)
+            self._folders[name] = known
+        return known[1]
+
+    def folder(self, name: str, token: str | None) -> str | None:
+        """The folder that a token of the page means; None = all. Raises ValueError where it is none of the gallery's."""
+        if not token:
+            return None
+        path = os.fsdecode(unquote_to_bytes(token))
+        if path not in self.folders(name):
+            raise ValueError("This folder is not in the gallery: choose another.")
+        return path
+
+
+def list_folders(gallery: Gallery) -> list[str]:
+    """The folders of a gallery's photos, as `Galleries.folders` gives them."""
+    found: dict[bytes, set[bytes]] = {root: set() for root in gallery.engine.roots()}
+    for photo in gallery.engine.photos():
+        parts = photo.path.split(b"/")[:-1][:DEPTH]
+        found.setdefault(photo.root, set()).update(b"/".join(parts[:count]) for count in range(1, len(parts) + 1))
+    paths = [os.path.join(root, below) for root in found for below in (b"", *sorted(found[root]))]
+    return [os.fsdecode(path.rstrip(b"/") or b"/") for path in paths[:FOLDERS]]
+
+
+def token_of(path: str) -> str:
+    """A folder as the page names it: any bytes as plain letters."""
+    return quote(os.fsencode(path), safe="/")
+
+
+def labels_of(paths: list[str]) -> list[str]:
+    """What the page calls folders: those below another one by their names, indented."""
+    labels = []
+    for path in paths:
+        above = [other for other in paths if path != other and path.startswith(other.rstrip("/") + "/")]
+        name = os.path.basename(path) if above else path
+        labels.append("\u2003" * len(above) + show(name))
+    return labels
