@@ -73,6 +73,6 @@ def draw_explanation(explanation: Explanation, name: str) -> Image.Image:
 
 def heat_picture(explanation: Explanation) -> Image.Image:
     """The photo under its heat map: bright where it answers a stroke."""
-    heat = Image.fromarray(np.uint8(255 * explanation.heat)).resize(explanation.photo.size, Image.Resampling.BICUBIC)
-    colours = Image.fromarray(np.uint8(255 * colormaps["inferno"](np.asarray(heat) / 255.0)[..., :3]))
+    heat = Image.fromarray((255 * explanation.heat).astype(np.uint8)).resize(explanation.photo.size, Image.Resampling.BICUBIC)
+    colours = Image.fromarray((255 * colormaps["inferno"](np.asarray(heat) / 255.0)[..., :3]).astype(np.uint8))
     return Image.blend(explanation.photo, colours, HEAT)

@@ -36,7 +36,7 @@ def space(options: AppOptions) -> None:
     """Writes the Space, and says how it is published."""
     from caan.search.app.space import write_space
 
-    folder = write_space(options.space, options.gallery)
+    folder = write_space(options.space or "", options.gallery)
     print(f"written: {folder}; publish it: hf upload ORG/NAME {folder} --repo-type space")
 
 

@@ -86,5 +86,5 @@ def decode(data: bytes) -> Image.Image:
 def is_blank(image: Image.Image) -> bool:
     """Whether there is nothing in it: one colour all over, or all transparent. So is a pad that was wiped clean."""
     rgba = image.convert("RGBA")
-    extrema = rgba.getextrema()
-    return extrema[3][1] == 0 or all(low == high for low, high in extrema)  # type: ignore[index,misc]
+    extrema: Any = rgba.getextrema()
+    return extrema[3][1] == 0 or all(low == high for low, high in extrema)

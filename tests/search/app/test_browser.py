@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -137,8 +138,13 @@ def shoot(page, name: str):
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
+FILES = tempfile.TemporaryDirectory(prefix="caan-uploads-")  # read by the browser when the page asks for them
+
+
 def upload(page, data: bytes, name: str = "sketch.png"):
-    page.set_input_files(".file", [{"name": name, "mimeType": "image/png", "buffer": data}])
+    file = Path(tempfile.mkdtemp(dir=FILES.name)) / name
+    file.write_bytes(data)
+    page.set_input_files(".file", file)
 
 
 @pytest.mark.parametrize("screen", SCREENS)
