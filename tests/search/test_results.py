@@ -45,4 +45,4 @@ def test_what_stands_out_by_hand():
 
 
 def test_similar():
-    assert Found([], 0.1).similar and not Found([], -0.1).similar and Found([], None).similar
+    assert Found([], -1.0).similar and not Found([], -1.5).similar and Found([], None).similar
