@@ -9,14 +9,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from caan.search.engine import Content, Engine, Folder, Photo, Size
 from caan.search.live import LiveRows
-from caan.search.sqlite import FILE, checked, connect, damage, require_gallery
+from caan.search.sqlite import FILE, checked, connect, damage, file_bytes, require_gallery, unpack, within
 
 PAGE = 20_000  # rows that are read at once
 PUT = (
@@ -103,13 +103,14 @@ class EmbeddedEngine(Engine):
             database.execute("delete from roots where path = ?", (root,))
 
     def photos(self, folder: Folder | None = None) -> Iterator[Photo]:
+        """By number, or within a folder by path: each page goes on where an index has the next row."""
         where, values = within(folder)
+        by, tables = ("photos.id", "photos cross join roots") if folder is None else ("photos.path", "roots cross join photos")
         query = (
-            "select photos.id, roots.path, photos.path, size, mtime_ns, hash, problem from photos "
-            "join roots on roots.id = root left join contents on contents.id = content "
-            f"where photos.id > ? and {where} order by photos.id limit {PAGE}"
+            f"select {by}, roots.path, photos.path, size, mtime_ns, hash, problem from {tables} on roots.id = root "
+            f"left join contents on contents.id = content where {by} > ? and {where} order by {by} limit {PAGE}"
         )
-        last = 0
+        last = 0 if folder is None else b""
         while True:
             with self._reading() as database:
                 rows = database.execute(query, (last, *values)).fetchall()
@@ -175,18 +176,16 @@ class EmbeddedEngine(Engine):
     def _contents_in(self, folder: Folder) -> np.ndarray:
         """Numbers of the contents with a photo in a folder, ascending."""
         where, values = within(folder)
-        query = (
-            f"select distinct content from photos join roots on roots.id = root where content is not null and {where} "
-            "order by content"
-        )
-        return np.array([number for (number,) in self._database.execute(query, values)], dtype=np.int64)
+        query = f"select content from photos join roots on roots.id = root where content is not null and {where}"
+        return np.unique(np.fromiter((number for (number,) in self._database.execute(query, values)), dtype=np.int64))
 
     def files(self, hashes: Sequence[bytes], folder: Folder | None = None) -> dict[bytes, list[Photo]]:
         found: dict[bytes, list[Photo]] = {content: [] for content in hashes}
         where, values = within(folder)
         query = (
-            "select roots.path, photos.path, size, mtime_ns, hash, problem from photos join contents on contents.id = content "
-            f"join roots on roots.id = root where hash = ? and {where} order by root, photos.path"
+            "select roots.path, photos.path, size, mtime_ns, hash, problem from contents "  # cross: in this order
+            f"cross join photos on contents.id = content cross join roots on roots.id = root where hash = ? and {where} "
+            "order by root, photos.path"
         )
         with self._reading() as database:
             for content in found:
@@ -205,7 +204,7 @@ class EmbeddedEngine(Engine):
             generation = self._generation()
             if self._sampled and self._sampled[:2] == (generation, count):
                 return self._sampled[2]
-            ids = self._ids()
+            ids = self._live.numbers()
             chosen = ids[np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(int)].tolist()
             query = "select vector from contents where id = ?"
             rows = [database.execute(query, (number,)).fetchone()[0] for number in chosen]
@@ -225,10 +224,7 @@ class EmbeddedEngine(Engine):
             photos, unreadable = one("select count(*) from photos"), one("select count(*) from photos where content is null")
             contents = one("select count(*) from contents")
             width = one("select coalesce((select length(vector) / 2 from contents limit 1), 0)")
-        total = 0
-        for path in self.folder.iterdir():
-            with suppress(FileNotFoundError):  # SQLite's log, of another process that has closed it
-                total += path.stat().st_size
+        total = sum(map(file_bytes, self.folder.iterdir()))
         return Size(photos - unreadable, contents, unreadable, width, total - free, total)
 
     def verify(self) -> list[str]:
@@ -259,9 +255,9 @@ class EmbeddedEngine(Engine):
         return self._database.execute("select value from counters where name = 'generation'").fetchone()[0]
 
     def _ids(self) -> np.ndarray:
-        """Numbers of all contents, ascending."""
-        cursor = self._database.execute("select id from contents order by id")
-        return np.fromiter((number for (number,) in cursor), dtype=np.int64)
+        """Numbers of all contents, ascending; without `order by` SQLite reads the index of hashes and no vector."""
+        cursor = self._database.execute("select id from contents")
+        return np.sort(np.fromiter((number for (number,) in cursor), dtype=np.int64))
 
     def _rows(self, ids: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Numbers (n,), ascending, and vectors (n, width) float16 of some contents, or of all, in parts."""
@@ -279,18 +275,3 @@ class EmbeddedEngine(Engine):
                 after = rows[-1][0]
             elif left is None:
                 return
-
-
-def unpack(rows: list[bytes]) -> np.ndarray:
-    """Vectors (n, width) float32 as SQLite keeps them."""
-    values = np.frombuffer(b"".join(rows), dtype="<f2").astype(np.float32)
-    return values.reshape(len(rows), -1) if rows else np.empty((0, 0), dtype=np.float32)
-
-
-def within(folder: Folder | None) -> tuple[str, tuple]:
-    """A condition on photos and roots, and its values: below a folder. Bytes are compared, so that no sign is a wild card."""
-    if folder is None:
-        return "1", ()
-    if not folder.path:
-        return "roots.path = ?", (folder.root,)
-    return "roots.path = ? and photos.path > ? and photos.path < ?", (folder.root, folder.path + b"/", folder.path + b"0")

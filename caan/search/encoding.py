@@ -11,11 +11,14 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from caan.search.engine import Photo
-from caan.search.photos import full_path
+from caan.search.photos import full_path, unchanged
 from pipeline_caan import device_of
 from processing_caan import flatten_image, open_image
 
 THUMBNAIL, QUALITY = 256, 80  # longer side in pixels, and JPEG quality: about 10 KB each
+
+CHANGED = "it changed while it was read, and is read again the next time"
+NO_VECTOR = "the model makes no usable vector of it"
 
 
 class Encoded(NamedTuple):
@@ -37,11 +40,13 @@ class PhotoFiles(Dataset):
         self.blank = self._pixels(Image.new("RGB", (8, 8)))
 
     def __getitem__(self, photo: Photo) -> tuple[Photo, torch.Tensor, bytes, str]:
+        pixels, thumbnail = self.blank, b""
         try:
             image = open_image(full_path(photo))
-            return photo, self._pixels(image), make_thumbnail(image), ""
+            pixels, thumbnail, problem = self._pixels(image), make_thumbnail(image), ""
         except (ValueError, OSError, MemoryError) as error:
-            return photo, self.blank, b"", " ".join(str(error).split()) or type(error).__name__
+            problem = " ".join(str(error).split()) or type(error).__name__
+        return photo, pixels, thumbnail, problem if unchanged(photo) else CHANGED  # else it is not what was hashed
 
     def _pixels(self, image: Image.Image) -> torch.Tensor:
         return self.processor([image], modality="photo", return_tensors="pt")["pixel_values"][0]
@@ -79,8 +84,8 @@ class PhotoEncoder:
         loader = DataLoader(self.files, batch_sampler=batches, num_workers=self.num_workers, collate_fn=collate)
         for photos, pixels, thumbnails, problems in loader:
             vectors = self.vectors(pixels)
-            finite = np.isfinite(vectors).all(axis=1)
-            problems = [text or ("" if ok else "the model gives it no finite vector") for text, ok in zip(problems, finite)]
+            usable = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)  # of zeros: the correlation of a plain surface
+            problems = [text or ("" if ok else NO_VECTOR) for text, ok in zip(problems, usable)]
             yield [
                 Encoded(photo, None if problem else vector, thumbnail, problem)
                 for photo, vector, thumbnail, problem in zip(photos, vectors, thumbnails, problems)

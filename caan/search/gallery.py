@@ -5,11 +5,9 @@ gallery.add("photos/")                                     # encodes what is new
 gallery.search("sketch.png", top_k=20, under="photos/2024")
 """
 
-import contextlib
 import json
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +16,14 @@ from tqdm.auto import tqdm
 from caan.search.encoder import Encoder, Source
 from caan.search.encoding import PhotoEncoder
 from caan.search.engine import Engine, Folder, Size
+from caan.search.folders import locate, root_for, take_over
 from caan.search.identity import SETTING, SOURCE, identity_of, require_same
 from caan.search.names import open_engine
 from caan.search.photos import folder_path, show
-from caan.search.refresh import Changes, Plan, Refresh, plan_refresh, require_not_empty
+from caan.search.refresh import Changes, Plan, Refresh, plan_all, plan_refresh
 from caan.search.results import Found, group_copies, standing_of
 
+Folders = str | os.PathLike | Sequence[str | os.PathLike]  # one, or several
 EXCLUDE = "exclude"
 SAMPLE = 1000  # contents whose scores tell what an ordinary score is
 POOL = 200  # contents that are looked at for copies of one shot, beyond those that are asked for
@@ -59,7 +59,8 @@ class Gallery:
             ValueError: no gallery, a damaged one, or one of another model.
         """
         model = Source(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
-        gallery = cls(open_engine(os.fspath(uri), create), model, device)
+        place = uri if isinstance(uri, str) else os.path.abspath(uri)  # a Path is no name
+        gallery = cls(open_engine(place, create), model, device)
         if model is not None:
             gallery.encoder  # noqa: B018  another model is refused now
         return gallery
@@ -84,31 +85,51 @@ class Gallery:
         self._encoder = encoder
         return encoder
 
-    def add(self, folder: str | os.PathLike, **options: Any) -> list[Changes]:
-        """Adds the photos of a folder, and keeps to it from then on: `refresh` of a folder that need not be there yet."""
-        place = Path(os.path.abspath(folder))
-        if not place.is_dir():
-            raise ValueError(f"There is no folder {show(place)}.")
-        self.encoder  # noqa: B018  before the folder is noted, a model that cannot be loaded is told
-        if self._inside(place) is None:
-            self.engine.add_root(os.fsencode(place))
-        return self.refresh(place, **options)
+    def add(self, folder: Folders, **options: Any) -> list[Changes]:
+        """Adds the photos of folders, and keeps to them from then on: `refresh` of folders that need not be there yet."""
+        folders = listed(folder)
+        for place in folders:
+            if not os.path.isdir(place):
+                raise ValueError(f"There is no folder {show(os.path.abspath(place))}.")
+        self.encoder  # noqa: B018  before the folders are noted, a model that cannot be loaded is told
+        if not options.get("dry_run"):
+            for place in folders:
+                self.engine.add_root(root_for(self.engine, place).root)
+        return self._refresh([root_for(self.engine, place) for place in folders], **options)
 
     def plans(
         self, folder: str | os.PathLike | None = None, exclude: Sequence[str] | None = None, retry: bool = False
     ) -> dict[Folder, Plan]:
         """What `refresh` would do for each folder; a folder that is not in the gallery counts as new."""
         exclude = self._excluded(exclude)
-        if folder is None:
-            folders = [Folder(root) for root in self.engine.roots()]
-        else:
-            place = Path(os.path.abspath(folder))
-            folders = [self._inside(place) or Folder(os.fsencode(place))]
+        folders = self._roots() if folder is None else [root_for(self.engine, folder)]
         return {place: plan_refresh(self.engine, place, exclude, retry) for place in folders}
 
-    def refresh(
+    def refresh(self, folder: Folders | None = None, **options: Any) -> list[Changes]:
+        """Brings the gallery up to what is in its folders, or in some of them.
+
+        Args:
+            folder: one of its folders, or one below, or several; None = all.
+            dry_run: change nothing; the counts are of what would be done, where files that only moved count as new.
+            yes: also empty it of a folder in which there is no photo any more.
+            exclude: patterns of paths below a root that are left out, from now on; None = as the last time.
+            retry: also read files again that could not be read.
+            batch_size: photos encoded at once; halved where the memory does not suffice. num_workers: processes that read
+            photos. progress: show a bar.
+            report: called with the `Changes` of each folder, also where an error about another one follows.
+
+        Returns the `Changes` of each folder.
+
+        Raises:
+            ValueError: a folder is not in the gallery, not on disk, or empty and not `yes`, after the others were done; another
+                model. What was done before is kept.
+        """
+        folders = self._roots() if folder is None else [self.locate(place) for place in listed(folder)]
+        return self._refresh(folders, **options)
+
+    def _refresh(
         self,
-        folder: str | os.PathLike | None = None,
+        folders: Sequence[Folder],
         *,
         dry_run: bool = False,
         yes: bool = False,
@@ -117,45 +138,41 @@ class Gallery:
         batch_size: int = 64,
         num_workers: int = 0,
         progress: bool = True,
+        report: Callable[[Changes], object] = lambda changes: None,
     ) -> list[Changes]:
-        """Brings the gallery up to what is in its folders, or in one of them.
-
-        Args:
-            folder: one of its folders, or one below; None = all.
-            dry_run: change nothing; the counts are of what would be done, where files that only moved count as new.
-            yes: also empty it of a folder in which there is no photo any more.
-            exclude: patterns of paths below a root that are left out, from now on; None = as the last time.
-            retry: also read files again that could not be read.
-            batch_size: photos encoded at once; halved where the memory does not suffice. num_workers: processes that read
-            photos.
-
-        Returns the `Changes` of each folder.
-
-        Raises:
-            ValueError: a folder is not in the gallery, not on disk, or empty and not `yes`; another model. What was done before
-                is kept.
-        """
-        if folder is not None:
-            self.locate(folder)
-        plans = self.plans(folder, exclude, retry)
+        plans, problems = plan_all(self.engine, folders, self._excluded(exclude), retry, yes or dry_run)
+        if problems and len(problems) == len(folders):
+            raise ValueError("\n".join(problems))
         if dry_run:
-            return [Changes.planned(show(folder_path(place)), plan) for place, plan in plans.items()]
-        if not yes:
-            for place, plan in plans.items():
-                require_not_empty(plan, show(folder_path(place)))
-        self._keep_settings(exclude)
+            done = [Changes.planned(show(folder_path(place)), plan) for place, plan in plans.items()]
+        else:
+            self._keep_settings(exclude)
+            done = self._encode(plans, batch_size, num_workers, progress)
+            for place in plans:
+                if not place.path:
+                    take_over(self.engine, place.root)
+            self.engine.prepare()
+        for changes in done:
+            report(changes)
+        if problems:
+            raise ValueError("\n".join([*problems, "The other folders are up to date."]))
+        return done
+
+    def _encode(self, plans: dict[Folder, Plan], batch_size: int, num_workers: int, progress: bool) -> list[Changes]:
+        """Does what plans say. Nothing is removed before all is added: what moved between folders is found by its hash."""
         done = []
         for place, plan in plans.items():
-            total = len(plan.new) + len(plan.changed)
-            name = show(folder_path(place))
+            total, name = len(plan.new) + len(plan.changed), show(folder_path(place))
             with tqdm(total=total, desc=name, unit="photo", disable=not (progress and total)) as bar:
-                done.append(
-                    Refresh(self.engine, self._photo_encoder(batch_size, num_workers, total), bar.update).run(plan, name)
-                )
-            if not place.path:
-                self._take_over(place.root)
-        self.engine.prepare()
+                encoder = self._photo_encoder(batch_size, num_workers, total)
+                done.append(Refresh(self.engine, encoder, bar.update).run(plan, name))
+        for changes, plan in zip(done, plans.values()):
+            changes.removed = self.engine.drop(plan.gone)
+        self.engine.sweep()
         return done
+
+    def _roots(self) -> list[Folder]:
+        return [Folder(root) for root in self.engine.roots()]
 
     def _photo_encoder(self, batch_size: int, num_workers: int, photos: int) -> PhotoEncoder:
         """Fewer processes where there are few photos: each takes a second to start."""
@@ -188,15 +205,18 @@ class Gallery:
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}.")
         folder = None if under is None else self.locate(under)
-        found = self.engine.nearest(query, top_k + POOL, folder)
-        if not found and not self.engine.size().contents:
+        count = top_k + POOL
+        while True:
+            found = self.engine.nearest(query, count, folder)
+            hashes = [content for content, _ in found]
+            results = group_copies(found, self.engine.vectors(hashes), self.engine.files(hashes, folder), top_k)
+            if len(results) == top_k or len(found) < count:
+                break
+            count *= 4  # near-copies of one shot fill the pool
+        contents = self.engine.size().contents
+        if not contents:
             raise ValueError(f"The gallery {self.engine.uri} is empty: caan index FOLDER adds photos.")
-        hashes = [content for content, _ in found]
-        results = group_copies(found, self.engine.vectors(hashes), self.engine.files(hashes, folder), top_k)
-        return Found(
-            results,
-            standing_of(found[0][1], self.engine.sample(SAMPLE) @ query, self.engine.size().contents) if found else None,
-        )
+        return Found(results, standing_of(found[0][1], self.engine.sample(SAMPLE) @ query, contents) if found else None)
 
     def require_model(self, identity: dict | None) -> None:
         """Checks that vectors of a model (`pipeline_caan.model_identity`) compare with the gallery's.
@@ -232,41 +252,28 @@ class Gallery:
         Raises:
             ValueError: it is in none of the gallery's folders.
         """
-        place = Path(os.path.abspath(folder))
-        found = self._inside_address(os.fsencode(folder)) or self._inside(place)
-        if found is None:
-            roots = ", ".join(show(os.fsdecode(root)) for root in self.engine.roots()) or "none"
-            raise ValueError(f"{show(place)} is not in the gallery {self.engine.uri}; its folders are {roots}.")
-        return found
-
-    def _inside_address(self, text: bytes) -> Folder | None:
-        """A folder of a gallery on the Hub, by its address, as results have it."""
-        for root in self.engine.roots():
-            if b"://" in root and (text + b"/").startswith(root + b"/"):
-                return Folder(root, text[len(root) + 1 :].rstrip(b"/"))
-        return None
-
-    def _inside(self, place: Path) -> Folder | None:
-        for root in self.engine.roots():
-            with contextlib.suppress(ValueError):
-                below = place.relative_to(os.fsdecode(root)).as_posix()
-                return Folder(root, b"" if below == "." else os.fsencode(below))
-        return None
-
-    def _take_over(self, root: bytes) -> None:
-        """A new root holds older ones that lie below it: their photos were found again, by their hashes."""
-        for other in self.engine.roots():
-            if other != root and Path(os.fsdecode(other)).is_relative_to(os.fsdecode(root)):
-                self.engine.remove_root(other)
+        return locate(self.engine, folder)
 
     def _excluded(self, exclude: Sequence[str] | None) -> list[str]:
         return list(exclude) if exclude is not None else json.loads(self.engine.settings().get(EXCLUDE, "[]"))
 
     def _keep_settings(self, exclude: Sequence[str] | None) -> None:
-        """What the next call needs to know: the model and the patterns."""
+        """What the next call needs to know: the model, where it is now, and the patterns.
+
+        Raises:
+            ValueError: another process has given the gallery another model meanwhile.
+        """
         settings = {} if exclude is None else {EXCLUDE: json.dumps(list(exclude))}
-        if SETTING not in self.engine.settings():
-            identity = identity_of(self.encoder.model, self.encoder.processor)
-            settings |= {SETTING: json.dumps(identity), SOURCE: self.encoder.source.to_json()}
+        identity, kept = identity_of(self.encoder.model, self.encoder.processor), self.engine.settings()
+        require_same(kept, identity, self.engine.uri)
+        if SETTING not in kept:
+            settings[SETTING] = json.dumps(identity)
+        if kept.get(SOURCE) != (source := self.encoder.source.to_json()):
+            settings[SOURCE] = source
         if settings:
             self.engine.set_settings(settings)
+
+
+def listed(folders: Folders) -> list[str | os.PathLike]:
+    """Folders as a list, of which one may be given alone."""
+    return [folders] if isinstance(folders, (str, os.PathLike)) else list(folders)

@@ -23,7 +23,7 @@ import shlex
 import sys
 import tempfile
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from caan.errors import exit_on_error
 from caan.options import IndexOptions
@@ -62,9 +62,8 @@ def index(options: IndexOptions, folders: list[str]) -> None:
             raise ValueError(f"The gallery {options.gallery} has no folder yet: caan index FOLDER.")
         names = ("exclude", "retry", "yes", "batch_size", "num_workers")
         given = {name: getattr(options, name) for name in names}
-        for place in folders or (None,):
-            for changes in gallery.refresh(**given) if place is None else gallery.add(place, **given):
-                print(describe_changes(changes))
+        bring_in: Any = gallery.add if folders else gallery.refresh
+        bring_in(folders or None, **given, report=lambda changes: print(describe_changes(changes), flush=True))
         keep_last_model(gallery.encoder.source.to_json())
         print(summary(gallery, options.gallery))
         if options.push:
@@ -118,9 +117,16 @@ def describe_changes(changes: Changes) -> str:
     ]
     if changes.problems:
         lines.append(f"  {len(changes.problems):,} could not be read, and are tried again when they change, or with --retry:")
-        lines += [f"    {problem}" for problem in list(changes.problems.values())[:SHOWN]]
+        lines += [f"    {named(path, problem)}" for path, problem in list(changes.problems.items())[:SHOWN]]
         lines += ["    ..."] if len(changes.problems) > SHOWN else []
     return "\n".join(lines)
+
+
+def named(path: str, problem: str) -> str:
+    """The problem with a file, and its path where the words do not have it."""
+    from caan.search.photos import show
+
+    return problem if show(path) in problem else f"{show(path)}: {problem}"
 
 
 def left_out(counts: Counter[str]) -> str:

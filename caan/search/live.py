@@ -85,6 +85,12 @@ class LiveRows:
             self.fresh = self._read(lacking)
         self.generation = generation
 
+    def numbers(self) -> np.ndarray:
+        """Numbers of all rows, ascending."""
+        self.update()
+        kept = np.empty(0, dtype=np.int64) if self.kept is None else self.kept.ids[self.present]
+        return np.sort(np.concatenate([kept, self.fresh.ids])) if self.fresh is not None else np.asarray(kept)
+
     def _read(self, ids: np.ndarray) -> Matrix | None:
         """These rows in memory; of those that are there only the new ones are read."""
         parts = []

@@ -6,6 +6,7 @@ milvus://host:19530/collection     a server (extra `milvus`)
 hf://datasets/org/holidays         a data set on the Hub, read-only
 """
 
+import contextlib
 import os
 import re
 import warnings
@@ -99,6 +100,7 @@ def last_model() -> str | None:
 
 
 def keep_last_model(source: str) -> None:
-    """Notes the model that was used last."""
-    data_folder().mkdir(parents=True, exist_ok=True)
-    (data_folder() / "model").write_text(source + "\n", encoding="utf-8")
+    """Notes the model that was used last, where there is a place for it: no gallery depends on it."""
+    with contextlib.suppress(OSError):
+        data_folder().mkdir(parents=True, exist_ok=True)
+        (data_folder() / "model").write_text(source + "\n", encoding="utf-8")

@@ -1,12 +1,13 @@
 """The photo files of a folder, as a gallery sees them: told by suffix, sizes and times, and the hash of their bytes."""
 
 import fnmatch
+import functools
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from caan.search.engine import Folder, Photo
 from pipeline_caan import image_suffixes, read_folders
@@ -59,6 +60,36 @@ def stat_photo(file: Path, root: bytes, path: bytes) -> list[Photo]:
     except OSError:
         return []
     return [Photo(root, path, status.st_size, status.st_mtime_ns, b"")]
+
+
+def gone(photos: Iterable[Photo]) -> Iterator[Photo]:
+    """Those of photos that a scan did not find, without those that nobody can tell of: the file, or a folder above it, is there
+    but cannot be read now."""
+    listable = functools.cache(lambda folder: answers(lambda place: os.scandir(place).close(), folder))
+    for photo in photos:
+        folders = (os.path.join(os.fsdecode(photo.root), above) for above in PurePath(os.fsdecode(photo.path)).parents)
+        if all(map(listable, folders)) and answers(os.stat, full_path(photo)):
+            yield photo
+
+
+def answers(call: Callable[[str], object], path: str) -> bool:
+    """Whether the system tells of a file or folder: that it is there, or that it is not."""
+    try:
+        call(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def unchanged(photo: Photo) -> bool:
+    """Whether a file is as it was when it was listed."""
+    try:
+        status = os.stat(full_path(photo))
+    except OSError:
+        return False
+    return (status.st_size, status.st_mtime_ns) == (photo.size, photo.mtime_ns)
 
 
 def full_path(photo: Photo) -> str:

@@ -40,7 +40,8 @@ def explain_grid(gallery: Gallery, sketch: Any, found: Found) -> Image.Image:
     sheet = results_grid(gallery, sketch, found)
     encoder, parts = gallery.encoder, [sheet]
     for result in found[:EXPLAINED]:
-        explanation = explain(encoder.model, encoder.processor, sketch, result.path)
+        photo = result.path if os.path.isfile(result.path) else thumbnail_of(gallery, result)  # its disk may be away
+        explanation = explain(encoder.model, encoder.processor, sketch, photo)
         picture = draw_explanation(explanation, f"{result.rank}  {show(os.path.basename(result.path))}")
         parts.append(picture.resize((sheet.width, picture.height * sheet.width // picture.width), Image.Resampling.LANCZOS))
     page = Image.new("RGB", (sheet.width, sum(part.height for part in parts)), "white")

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from caan.search.encoding import Encoded, PhotoEncoder
+from caan.search.encoding import CHANGED, Encoded, PhotoEncoder
 from caan.search.engine import UNREADABLE, Content, Engine, Folder, Photo
-from caan.search.photos import full_path, hash_file, scan_folder
+from caan.search.photos import folder_path, full_path, gone, hash_file, scan_folder, show
 
 COMMIT = 2.0  # seconds of work that a kill loses at most, beside the batches that are being read
 HASHED = 64  # files that are hashed before the gallery is asked which it knows
+AGAIN = -1  # mtime of a photo that could not be opened, which a change of its rights does not change
 THREADS = 4  # that hash: a disk or a network answers several at once
 
 
@@ -73,8 +74,25 @@ def plan_refresh(engine: Engine, folder: Folder, exclude: Sequence[str] = (), re
             plan.changed.append(photo)
         else:
             plan.unchanged += 1
-    plan.gone = list(before.values())
+    plan.gone = list(gone(before.values()))
+    plan.unchanged += len(before) - len(plan.gone)
     return plan
+
+
+def plan_all(
+    engine: Engine, folders: Sequence[Folder], exclude: Sequence[str], retry: bool, empty: bool
+) -> tuple[dict[Folder, Plan], list[str]]:
+    """The plans of folders, and what is wrong with those that have none: not there, or, unless `empty`, without any photo."""
+    plans, problems = dict[Folder, Plan](), list[str]()
+    for folder in folders:
+        try:
+            plan = plan_refresh(engine, folder, exclude, retry)
+            if not empty:
+                require_not_empty(plan, show(folder_path(folder)))
+            plans[folder] = plan
+        except ValueError as error:
+            problems.append(str(error))
+    return plans, problems
 
 
 def require_not_empty(plan: Plan, folder: str) -> None:
@@ -104,7 +122,7 @@ class Refresh:
         self._committed = time.monotonic()
 
     def run(self, plan: Plan, folder: str = "") -> Changes:
-        """Does what the plan of a folder says. Whatever stops it, what was encoded is kept."""
+        """Adds what the plan of a folder says; what is gone stays. Whatever stops it, what was encoded is kept."""
         began = time.monotonic()
         try:
             for batch in self.encoder.encode(self._batches([*plan.new, *plan.changed])):
@@ -113,8 +131,6 @@ class Refresh:
                 self._commit_in_time()
         finally:
             self._commit()
-        self.changes.removed = self.engine.drop(plan.gone)
-        self.engine.sweep()
         self.changes.folder, self.changes.unchanged, self.changes.left_out = folder, plan.unchanged, plan.left_out
         self.changes.seconds = time.monotonic() - began
         return self.changes
@@ -147,7 +163,7 @@ class Refresh:
             results = list(pool.map(hash_or_problem, photos))
         for photo, result in zip(photos, results):
             if isinstance(result, str):
-                self._fail(photo, result)
+                self._fail(photo, result, again=True)
         return [photo._replace(content=result) for photo, result in zip(photos, results) if isinstance(result, bytes)]
 
     def _take(self, encoded: Encoded) -> None:
@@ -155,7 +171,7 @@ class Refresh:
         copies = self._waiting.pop(encoded.photo.content)
         if encoded.vector is None:
             for photo in (encoded.photo, *copies):
-                self._fail(photo, encoded.problem)
+                self._fail(photo, encoded.problem, encoded.problem == CHANGED)
             return
         self._contents.append(Content(encoded.photo.content, encoded.vector, encoded.thumbnail))
         self._encoded.add(encoded.photo.content)
@@ -164,9 +180,10 @@ class Refresh:
         for photo in (encoded.photo, *copies):
             self._finish(photo)
 
-    def _fail(self, photo: Photo, problem: str) -> None:
+    def _fail(self, photo: Photo, problem: str, again: bool = False) -> None:
+        """Notes a photo that could not be read; again: the next refresh tries it, changed or not."""
         self.changes.problems[full_path(photo)] = problem
-        self._finish(photo._replace(content=UNREADABLE, problem=problem))
+        self._finish(photo._replace(content=UNREADABLE, problem=problem, mtime_ns=AGAIN if again else photo.mtime_ns))
 
     def _finish(self, photo: Photo) -> None:
         self._photos.append(photo)
@@ -189,7 +206,7 @@ def hash_or_problem(photo: Photo) -> bytes | str:
     try:
         return hash_file(full_path(photo))
     except OSError as error:
-        return f"Cannot read the image: {error.strerror or error}."
+        return f"Cannot read the image {show(full_path(photo))}: {error.strerror or error}."
 
 
 def in_parts(items: Sequence, size: int) -> Iterator[list]:

@@ -1,11 +1,14 @@
 """The SQLite file of a gallery: its tables, how it is opened, and what its errors mean."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+from caan.search.engine import Folder
 
 FILE = "gallery.sqlite"
 APPLICATION, VERSION = 0x4341414E, 1  # "CAAN" in the file's header, and the form of the tables
@@ -50,7 +53,7 @@ def connect(file: Path) -> sqlite3.Connection:
         ValueError: it is damaged, no gallery, or one of a later version; it is left as it is.
     """
     with checked(file.parent):
-        database = sqlite3.connect(file, timeout=WAIT, isolation_level=None, check_same_thread=False)
+        database = sqlite3.connect(address(file), uri=True, timeout=WAIT, isolation_level=None, check_same_thread=False)
         try:
             prepare(database, file.parent)
         except BaseException:
@@ -59,12 +62,28 @@ def connect(file: Path) -> sqlite3.Connection:
     return database
 
 
+def address(file: Path) -> str:
+    """How SQLite is to open a file: for reading alone where its folder cannot be written, and there, since no log can be made
+    either, as one that nobody changes, if nobody has a log open."""
+    uri, log = file.absolute().as_uri(), file.with_name(file.name + "-wal")
+    if os.access(file.parent, os.W_OK) and (os.access(file, os.W_OK) or not file.exists()):
+        return uri
+    return uri + ("?mode=ro" if log.exists() and log.stat().st_size else "?mode=ro&immutable=1")
+
+
 def prepare(database: sqlite3.Connection, folder: Path) -> None:
     """Settings of a connection; and the tables, in a new file. A file of another program is only read."""
     require_own(database, folder)
-    database.execute("pragma journal_mode = wal")
-    database.execute("pragma synchronous = normal")
     database.execute("pragma foreign_keys = on")
+    if os.access(folder, os.W_OK) and os.access(folder / FILE, os.W_OK):
+        database.execute("pragma journal_mode = wal")
+        database.execute("pragma synchronous = normal")
+    if not database.execute("select 1 from sqlite_master").fetchone():
+        make_tables(database)
+
+
+def make_tables(database: sqlite3.Connection) -> None:
+    """The tables, where no other process has made them meanwhile."""
     database.execute("begin immediate")
     if not database.execute("select 1 from sqlite_master").fetchone():
         for statement in TABLES.split(";\n"):
@@ -130,3 +149,26 @@ def damaged_vectors(database: sqlite3.Connection) -> list[str]:
         width = width or len(vector)
         wrong += len(vector) != width or not abs(float(np.linalg.norm(values)) - 1) < UNIT
     return [f"{wrong} vectors are damaged"] if wrong else []
+
+
+def file_bytes(path: Path) -> int:
+    """The size of a file; 0 of what is none, or has gone since it was listed."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0
+
+
+def unpack(rows: list[bytes]) -> np.ndarray:
+    """Vectors (n, width) float32 as SQLite keeps them."""
+    values = np.frombuffer(b"".join(rows), dtype="<f2").astype(np.float32)
+    return values.reshape(len(rows), -1) if rows else np.empty((0, 0), dtype=np.float32)
+
+
+def within(folder: Folder | None) -> tuple[str, tuple]:
+    """A condition on photos and roots, and its values: below a folder. Bytes are compared, so that no sign is a wild card."""
+    if folder is None:
+        return "1", ()
+    if not folder.path:
+        return "roots.path = ?", (folder.root,)
+    return "roots.path = ? and photos.path > ? and photos.path < ?", (folder.root, folder.path + b"/", folder.path + b"0")

@@ -50,3 +50,12 @@ def test_sheets_have_a_row_for_five_results_and_one_for_each_explanation(tmp_pat
         )
         each = row.height * sheet.width // row.width
         assert page.height == sheet.height + each * min(5, len(found))
+
+
+def test_a_photo_whose_disk_is_away_is_explained_by_its_thumbnail(tmp_path):
+    photos = photo_folder(tmp_path / "photos", 1)
+    with Gallery.open(tmp_path / "gallery", Encoder(caan_model(), image_processor(), Source("tiny"))) as gallery:
+        gallery.add(photos, progress=False)
+        found = gallery.search(shape("circle", 1), top_k=2)
+        photos.rename(tmp_path / "away")
+        assert explain_grid(gallery, shape("circle", 1), found).height > results_grid(gallery, shape("circle", 1), found).height
