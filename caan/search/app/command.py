@@ -6,7 +6,7 @@
     caan app --gallery hf://datasets/org/holidays --space space/    # a folder that `hf upload --repo-type space` publishes
 
 Needs gradio: pip install "caan[app]". Only this machine reaches the page unless --host says otherwise. It sends nothing
-anywhere, and asks no other server for anything. Requests of more than 5 MB and pictures of more than 16.8 million pixels are
+anywhere, and asks no other server for anything. Requests of more than 5 MB and pictures of more than 4 million pixels are
 refused before they are decoded. Memory: besides the model and the gallery at most 1 GB, whatever is asked, since requests wait
 for their turn. docs/app.md says more.
 
@@ -26,17 +26,17 @@ def main(argv: list[str], prog: str) -> int:
     options = parser.fill(argv)[0]
     with exit_on_error(prog):
         if options.space:
-            space(options)
+            space(options.space, options.gallery)
         else:
             serve(options)
     return 0
 
 
-def space(options: AppOptions) -> None:
+def space(place: str, gallery: str) -> None:
     """Writes the Space, and says how it is published."""
     from caan.search.app.space import write_space
 
-    folder = write_space(options.space or "", options.gallery)
+    folder = write_space(place, gallery)
     print(f"written: {folder}; publish it: hf upload ORG/NAME {folder} --repo-type space")
 
 

@@ -16,7 +16,7 @@ from processing_caan import open_image
 
 SIDE = 1280  # pixels of the longer side of what is shown
 FILE_BYTES = 100_000_000  # the largest file that is read
-PIXELS = 100_000_000  # of a photo that is decoded
+PIXELS = 50_000_000  # of a photo that is decoded
 TRIED = 3  # copies of a photo that are looked at
 
 

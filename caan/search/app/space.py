@@ -1,10 +1,10 @@
 """A Hub Space that serves one public gallery: the folder that is pushed, and what its app.py calls."""
 
 import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from string import Template
 
-from caan import __version__
 from caan.options import AppOptions
 
 HERE = Path(__file__).parent
@@ -30,21 +30,19 @@ def write_space(folder: str, gallery: str) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     dataset = gallery.removeprefix("hf://datasets/")
     title = f"Sketch search in {dataset.partition('/')[2]}"
-    version = gradio_version()
+    gradio = gradio_version()
     (place / "app.py").write_text(APP.format(title=title, gallery=gallery), encoding="utf-8")
-    (place / "requirements.txt").write_text(f"caan[app]=={__version__}\n", encoding="utf-8")
+    (place / "requirements.txt").write_text(f"caan[app]=={version('caan')}\n", encoding="utf-8")
     readme = Template((HERE / "space_readme.md").read_text(encoding="utf-8"))
-    (place / "README.md").write_text(readme.substitute(title=title, dataset=dataset, gradio=version), encoding="utf-8")
+    (place / "README.md").write_text(readme.substitute(title=title, dataset=dataset, gradio=gradio), encoding="utf-8")
     return place
 
 
 def gradio_version() -> str:
     """The version of gradio that the Space asks for: the one that is installed here."""
-    import importlib.metadata
-
     try:
-        return importlib.metadata.version("gradio")
-    except importlib.metadata.PackageNotFoundError as error:
+        return version("gradio")
+    except PackageNotFoundError as error:
         raise ImportError('A Space needs the version of gradio: pip install "caan[app]"') from error
 
 
