@@ -3,10 +3,12 @@
 import sys
 
 import pytest
+from PIL import Image
 from running import run_script, run_training, shapes
 from trees import UNSEEN, shape_options
 
 import demo
+from caan import cli
 from caan.data.provenance import public_name
 from caan.evaluation.record import Evaluation
 from caan.options import DataOptions
@@ -20,15 +22,19 @@ def test_the_whole_demo(tmp_path, monkeypatch, capsys):
         called.append((name, *arguments))
         if name == "train.py":
             run_training(list(arguments))
+        elif name == "-m":
+            assert cli.main(list(arguments[1:])) == 0
         else:
             run_script(name, list(arguments))
 
     monkeypatch.setattr(demo, "run_script", run)
+    monkeypatch.setenv("CAAN_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("caan.hub.card.update_card", lambda *given: "written")
     argv = shape_options(shapes(), folder, num_epochs=1, batches_per_epoch=2)
     monkeypatch.setattr(sys, "argv", ["demo.py", *argv])
     demo.main()
-    assert [name for name, *_ in called] == ["train.py", "eval.py"]
+    assert [name for name, *_ in called] == ["train.py", "eval.py", "-m", "-m"]
+    assert Image.open(folder / "search" / "found.png").width > 1000 and (folder / "search" / "gallery").is_dir()
     assert f"--data_dir={shapes()}" in called[1] and "--update_card" in called[1]  # the data set that it was trained on
     record = Evaluation.read(folder / "comparison" / "results.json")
     names = ["chance (random ranking)", "pixels (ink correlation)", "untrained CAAN", "trained CAAN"]

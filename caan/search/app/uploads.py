@@ -87,4 +87,4 @@ def is_blank(image: Image.Image) -> bool:
     """Whether there is nothing in it: one colour all over, or all transparent. So is a pad that was wiped clean."""
     rgba = image.convert("RGBA")
     extrema: Any = rgba.getextrema()
-    return extrema[3][1] == 0 or all(low == high for low, high in extrema)  # type: ignore[misc]
+    return extrema[3][1] == 0 or all(low == high for low, high in extrema)
