@@ -206,10 +206,10 @@ def test_keys_lead_through_the_results(visit):
     page = visit()
     page.locator(".examples button").first.focus()
     page.keyboard.press("Enter")
-    page.wait_for_selector(SEARCHED)
+    shown = settled(page)
     page.locator(".result").first.focus()
     page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.activeElement.dataset.content") == found(page)[1][0]
+    assert page.evaluate("document.activeElement.dataset.content") == shown[1][0]
     page.keyboard.press("Enter")
     page.wait_for_selector(".paths li")
     name = page.inner_text(".name")
@@ -218,7 +218,8 @@ def test_keys_lead_through_the_results(visit):
     page.keyboard.press("w")
     page.wait_for_selector(".pictures:not([hidden])")
     page.keyboard.press("Escape")
-    assert not page.is_visible(".detail") and page.evaluate("document.activeElement.dataset.content") == found(page)[0][0]
+    page.wait_for_function("first => document.activeElement.dataset.content === first", arg=shown[0][0])
+    assert not page.is_visible(".detail")
     page.keyboard.press("?")
     assert page.is_visible(".help")
     shoot(page, "help")
