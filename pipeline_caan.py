@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import types
 import warnings
 from collections import Counter, deque
@@ -47,6 +48,7 @@ SVG_SUFFIXES = (".svg", ".svgz")  # of sketches alone: among photos they are ico
 # Folders of programs and file systems, as the builders have them: .thumbnails, @eaDir, #recycle, ~snapshot, __MACOSX.
 SYSTEM_MARKS = (".", "@", "#", "$", "~", "__")
 SYSTEM_FOLDERS = {"lost+found", "system volume information", "recycler"}
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # and line ends, in names of files
 NAMES_SHOWN = 5  # of the files that are left out, in one warning
 # What of an image processor changes the features of photos.
 PHOTO_SETTINGS = ("size", "resample", "do_resize", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
@@ -143,9 +145,10 @@ def read_folder(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
     return folders, files, problems
 
 
-def show_path(path: Path, root: Path | None = None) -> str:
-    """A path, below `root` where that is given, as it can be printed, whatever bytes its name has."""
-    return os.fsencode(path.relative_to(root) if root else path).decode("utf-8", "backslashreplace")
+def show_path(path: str | os.PathLike, root: Path | None = None) -> str:
+    """A path, below `root` where that is given, as a line can hold it, whatever bytes and control characters its name has."""
+    text = os.fsencode(Path(path).relative_to(root) if root else path).decode("utf-8", "backslashreplace")
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class ProcessedImages(Dataset):
@@ -383,6 +386,16 @@ def model_identity(model, image_processor) -> dict | None:
     }
 
 
+def difference(made: dict, own: dict) -> str | None:
+    """What differs between two `model_identity`, in words, so that their features do not compare; None where nothing does.
+
+    A part that `made` lacks, since an older version did not write it, does not count.
+    """
+    settings = {"config": "other settings of the model", "photos": "other settings of the image processor"}
+    parts = {"weights": "another model", **settings}
+    return next((what for part, what in parts.items() if own[part] != made.get(part, own[part])), None)
+
+
 def feature_settings(model) -> dict:
     """`FEATURE_SETTINGS` of a model's config, where it has one."""
     return {name: getattr(getattr(model, "config", None), name, None) for name in FEATURE_SETTINGS}
@@ -529,14 +542,12 @@ class SketchRetrievalPipeline(Pipeline):
                 gallery.require_model(self.identity())
             return
         own = self.identity() if gallery.model else None
-        others = {"weights": "another model", "config": "other settings of the model"}
-        for part, what in {**others, "photos": "other settings of the image processor"}.items():
-            if own and gallery.model and own[part] != gallery.model.get(part, own[part]):
-                made = " ".join(filter(None, [gallery.model.get("name") or "without a name", gallery.model.get("revision")]))
-                raise ValueError(
-                    f"The gallery was made by {what} ({made}): its features do not compare with those of "
-                    f"{own['name'] or 'this one'}. Encode the pictures with this model (encode_gallery)."
-                )
+        if own and gallery.model and (what := difference(gallery.model, own)):
+            made = " ".join(filter(None, [gallery.model.get("name") or "without a name", gallery.model.get("revision")]))
+            raise ValueError(
+                f"The gallery was made by {what} ({made}): its features do not compare with those of "
+                f"{own['name'] or 'this one'}. Encode the pictures with this model (encode_gallery)."
+            )
 
     def preprocess(self, sketch, **ink):
         return self.image_processor([sketch], modality="sketch", return_tensors="pt", **ink)

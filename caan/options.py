@@ -273,7 +273,8 @@ class IndexOptions(GalleryOptions):
     """How a gallery is brought up to its folders."""
 
     exclude: list[str] | None = option(
-        None, "Patterns of paths below a folder that are left out, from now on, such as 'drafts/*' '*.png'; * stands for / too."
+        None,
+        "Patterns of files and folders in FOLDER that are left out from now on, such as drafts '*.png'; * means / too.",
     )
     retry: bool = option(False, "Also read files again that could not be read the last time.")
     dry_run: bool = option(False, "Say what would be done, and do nothing.")

@@ -8,7 +8,7 @@ import platform
 import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PureWindowsPath
 
 import torch
 from huggingface_hub import HfApi, RepoCard
@@ -60,6 +60,8 @@ def public_name(value):
         return value if (public := public_name(fields)) == fields else json.dumps(public)
     if not isinstance(value, str) or not (is_absolute(value) or os.path.exists(value)):
         return value
+    if PureWindowsPath(value).is_absolute():  # written on another system
+        return printable(PureWindowsPath(value).name)
     return printable(Path(os.path.abspath(os.path.expanduser(value))).name or value)  # abspath: "." has a name too
 
 
@@ -98,7 +100,7 @@ def numbered(names: Iterable[str]) -> list[str]:
 def is_absolute(text: str) -> bool:
     """Whether a text is the path of something on this machine that means nothing elsewhere: full, of a home, or upwards."""
     path = PurePath(text)
-    return path.is_absolute() or text.startswith("~") or path.parts[:1] == ("..",)
+    return path.is_absolute() or PureWindowsPath(text).is_absolute() or text.startswith("~") or path.parts[:1] == ("..",)
 
 
 def public_command(argv: Sequence[str]) -> str:

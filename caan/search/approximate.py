@@ -24,8 +24,8 @@ from caan.search.scanning import as_float32
 
 logger = logging.getLogger(__name__)
 
-# Below as many rows the exact search takes less than 10 ms: 55 ms of one core for a million (benchmarks/search.py).
-LEAST = 200_000
+# Below as many rows the exact search takes about 10 ms or less: 13 to 20 ms for 100,000, undisturbed (benchmarks/README.md).
+LEAST = 75_000
 # Candidates of a search of 100, of which 0.995 are found among a million random vectors, the hardest case, and 0.9995 among a
 # million made of encoded photos (benchmarks/search.py); and of each one more.
 CANDIDATES, MORE = 3_000, 20

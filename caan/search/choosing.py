@@ -18,12 +18,8 @@ def open_gallery(options: GalleryOptions, create: bool = False) -> Gallery:
         ValueError: there is no such gallery, or no model is known for a new one.
     """
     engine = open_engine(options.gallery, create)
-    kept = engine.settings().get(SOURCE)
-    last = last_model()
-    source = Source.from_json(kept) if kept else Source.from_json(last) if last else None
-    if options.model or options.image_size:
-        source = Source(options.model or (source.model if source else ""), options.image_size)
-    if source is None or not source.model:
+    source = chosen_source(options, engine.settings().get(SOURCE) or last_model())
+    if source is None:
         raise ValueError(
             "No model is chosen yet. Take one from the Hub that finds photos by sketches without training: --model "
             f"{WITHOUT_CAAN}\nor train a small CAAN here in minutes: caan train openmoji, then --model outputs/openmoji"
@@ -32,6 +28,15 @@ def open_gallery(options: GalleryOptions, create: bool = False) -> Gallery:
     if options.model or options.image_size:
         gallery.encoder  # noqa: B018  another model is refused, also where nothing is to be encoded
     return gallery
+
+
+def chosen_source(options: GalleryOptions, kept: str | None) -> Source | None:
+    """The model that options name, else the one that is kept, as JSON; None where there is none."""
+    source = Source.from_json(kept) if kept else None
+    if options.model or options.image_size:
+        model = options.model or (source.model if source else None)
+        return Source(model, options.image_size) if model else None
+    return source
 
 
 def name_option(gallery: str) -> str:

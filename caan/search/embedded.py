@@ -42,7 +42,6 @@ class EmbeddedEngine(Engine):
         require_gallery(folder, create)
         self._lock = threading.RLock()  # the page answers in several threads
         self._database = connect(folder / FILE)
-        self._sampled: tuple[int, int, np.ndarray] | None = None  # generation, count, vectors: every search asks for the same
         self._live = LiveRows(folder, self._rows, self._ids, self._generation)
 
     @contextmanager
@@ -199,17 +198,13 @@ class EmbeddedEngine(Engine):
         width = max((len(row[0]) for row in rows if row), default=0)
         return unpack([row[0] if row else bytes(width) for row in rows])
 
+    def count(self) -> int:
+        with self._snapshot():
+            return self._live.count()
+
     def sample(self, count: int) -> np.ndarray:
-        with self._snapshot() as database:
-            generation = self._generation()
-            if self._sampled and self._sampled[:2] == (generation, count):
-                return self._sampled[2]
-            ids = self._live.numbers()
-            chosen = ids[np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(int)].tolist()
-            query = "select vector from contents where id = ?"
-            rows = [database.execute(query, (number,)).fetchone()[0] for number in chosen]
-        self._sampled = generation, count, unpack(rows)
-        return self._sampled[2]
+        with self._snapshot():
+            return self._live.sample(count)
 
     def thumbnail(self, content: bytes) -> bytes | None:
         with self._reading() as database:

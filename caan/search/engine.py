@@ -143,6 +143,10 @@ class Engine(ABC):
         has removed it."""
 
     @abstractmethod
+    def count(self) -> int:
+        """How many contents there are; quick, since every search asks."""
+
+    @abstractmethod
     def sample(self, count: int) -> np.ndarray:
         """Vectors (n, width) float32 of `count` contents from all over the gallery, of all where there are fewer; the same ones
         until it changes."""

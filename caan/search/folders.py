@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 
 from caan.search.engine import Engine, Folder
-from caan.search.photos import show
-from pipeline_caan import SYSTEM_FOLDERS, SYSTEM_MARKS
+from pipeline_caan import SYSTEM_FOLDERS, SYSTEM_MARKS, show_path
 
 
 def locate(engine: Engine, folder: str | os.PathLike) -> Folder:
@@ -16,8 +15,8 @@ def locate(engine: Engine, folder: str | os.PathLike) -> Folder:
     """
     found = inside(engine, folder)
     if found is None:
-        roots = ", ".join(show(os.fsdecode(root)) for root in engine.roots()) or "none"
-        raise ValueError(f"{show(os.path.abspath(folder))} is not in the gallery {engine.uri}; its folders are {roots}.")
+        roots = ", ".join(show_path(os.fsdecode(root)) for root in engine.roots()) or "none"
+        raise ValueError(f"{show_path(os.path.abspath(folder))} is not in the gallery {engine.uri}; its folders are {roots}.")
     return found
 
 

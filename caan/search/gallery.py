@@ -19,9 +19,10 @@ from caan.search.engine import Engine, Folder, Size
 from caan.search.folders import locate, root_for, take_over
 from caan.search.identity import SETTING, SOURCE, identity_of, require_same
 from caan.search.names import open_engine
-from caan.search.photos import folder_path, show
-from caan.search.refresh import Changes, Plan, Refresh, plan_all, plan_refresh
+from caan.search.photos import folder_path
+from caan.search.refresh import Changes, Plan, Refresh, plan_all
 from caan.search.results import Found, group_copies, standing_of
+from pipeline_caan import show_path
 
 Folders = str | os.PathLike | Sequence[str | os.PathLike]  # one, or several
 EXCLUDE = "exclude"
@@ -90,20 +91,12 @@ class Gallery:
         folders = listed(folder)
         for place in folders:
             if not os.path.isdir(place):
-                raise ValueError(f"There is no folder {show(os.path.abspath(place))}.")
-        self.encoder  # noqa: B018  before the folders are noted, a model that cannot be loaded is told
+                raise ValueError(f"There is no folder {show_path(os.path.abspath(place))}.")
         if not options.get("dry_run"):
+            self.encoder  # noqa: B018  before the folders are noted, a model that cannot be loaded is told
             for place in folders:
                 self.engine.add_root(root_for(self.engine, place).root)
         return self._refresh([root_for(self.engine, place) for place in folders], **options)
-
-    def plans(
-        self, folder: str | os.PathLike | None = None, exclude: Sequence[str] | None = None, retry: bool = False
-    ) -> dict[Folder, Plan]:
-        """What `refresh` would do for each folder; a folder that is not in the gallery counts as new."""
-        exclude = self._excluded(exclude)
-        folders = self._roots() if folder is None else [root_for(self.engine, folder)]
-        return {place: plan_refresh(self.engine, place, exclude, retry) for place in folders}
 
     def refresh(self, folder: Folders | None = None, **options: Any) -> list[Changes]:
         """Brings the gallery up to what is in its folders, or in some of them.
@@ -144,7 +137,7 @@ class Gallery:
         if problems and len(problems) == len(folders):
             raise ValueError("\n".join(problems))
         if dry_run:
-            done = [Changes.planned(show(folder_path(place)), plan) for place, plan in plans.items()]
+            done = [Changes.planned(show_path(folder_path(place)), plan) for place, plan in plans.items()]
         else:
             self._keep_settings(exclude)
             done = self._encode(plans, batch_size, num_workers, progress)
@@ -162,7 +155,7 @@ class Gallery:
         """Does what plans say. Nothing is removed before all is added: what moved between folders is found by its hash."""
         done = []
         for place, plan in plans.items():
-            total, name = len(plan.new) + len(plan.changed), show(folder_path(place))
+            total, name = len(plan.new) + len(plan.changed), show_path(folder_path(place))
             with tqdm(total=total, desc=name, unit="photo", disable=not (progress and total)) as bar:
                 encoder = self._photo_encoder(batch_size, num_workers, total)
                 done.append(Refresh(self.engine, encoder, bar.update).run(plan, name))
@@ -213,7 +206,7 @@ class Gallery:
             if len(results) == top_k or len(found) < count:
                 break
             count *= 4  # near-copies of one shot fill the pool
-        contents = self.engine.size().contents
+        contents = self.engine.count()
         if not contents:
             raise ValueError(f"The gallery {self.engine.uri} is empty: caan index FOLDER adds photos.")
         return Found(results, standing_of(found[0][1], self.engine.sample(SAMPLE) @ query, contents) if found else None)

@@ -44,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
     """Does one action; returns the exit status."""
     from caan.search.gallery import Gallery  # imports torch
     from caan.search.names import gallery_names, open_engine
-    from caan.search.photos import show
+    from pipeline_caan import show_path
 
     if given.action == "list":
         print("\n".join(map(line, gallery_names())) or "There is no gallery yet: caan index FOLDER makes one.")
@@ -59,7 +59,7 @@ def run(given: argparse.Namespace) -> int:
         elif given.action == "move-root":
             old, new = (os.path.abspath(folder) for folder in given.folders)
             gallery.engine.move_root(os.fsencode(old), os.fsencode(new))
-            print(f"moved: {show(old)} -> {show(new)}; caan index brings it up to date")
+            print(f"moved: {show_path(old)} -> {show_path(new)}; caan index brings it up to date")
         elif given.action == "remove-root":
             print(f"{gallery.remove(given.folders[0]):,} photos left the gallery; their files are where they were")
         else:

@@ -100,6 +100,9 @@ class HubEngine(Engine):
                 found[place] = self._vectors[self._numbers[content]]
         return found
 
+    def count(self) -> int:
+        return len(self._hashes)
+
     def sample(self, count: int) -> np.ndarray:
         rows = np.linspace(0, len(self._hashes) - 1, min(count, len(self._hashes))).astype(int)
         return self._vectors[rows].astype(np.float32)

@@ -10,7 +10,6 @@ import fnmatch
 import io
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,14 +17,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from caan.data.provenance import public_name
 from caan.search.encoding import make_thumbnail
 from caan.search.engine import Engine
 from caan.search.hub_card import write_card
 from caan.search.hub_files import FILES, Row, path_text, write_files
 from caan.search.identity import SETTING, SOURCE
-from caan.search.photos import show
+from pipeline_caan import show_path
 
-HUB_ID = re.compile(r"(?:[\w.-]+:)?[\w.-]+(?:/[\w.-]+)?")
 AT_ONCE = 100  # contents that are read at once
 OWN = (".gitattributes", "README.md", FILES)
 
@@ -93,7 +92,7 @@ def prepare_gallery(engine: Engine, repo: str, folder: Path, public: bool = Fals
     if not paths:
         raise ValueError(f"The gallery {engine.uri} has no photo to push ({outside:,} links, {missing:,} files not there).")
     size = write_files(folder, read_rows(engine, paths), len(paths), engine.size().width, {"settings": settings})
-    example = show(path_text(next(iter(paths.values()))[0]))
+    example = show_path(path_text(next(iter(paths.values()))[0]))
     model = f"{settings[SOURCE]['model']} (weights {settings[SETTING]['weights'][:12]})"
     photos = sum(map(len, paths.values()))
     prepared = Prepared(repo, folder, public, len(paths), photos, size, outside, missing, example, model)
@@ -110,12 +109,6 @@ def public_settings(kept: dict[str, str], uri: str) -> dict:
         SETTING: {**model, "name": public_name(model.get("name") or "")},
         SOURCE: {**source, "model": public_name(source["model"])},
     }
-
-
-def public_name(name: str) -> str:
-    """An id of the Hub as it is, of a folder its last part."""
-    is_id = HUB_ID.fullmatch(name) and not os.path.exists(name)
-    return name if is_id else re.split(r"[\\/]", name.rstrip("\\/"))[-1]
 
 
 def public_paths(engine: Engine) -> tuple[dict[bytes, list[bytes]], int, int]:

@@ -3,11 +3,10 @@
 import json
 from typing import Any
 
-from pipeline_caan import model_identity
+from pipeline_caan import difference, model_identity
 
 SETTING = "model"
 SOURCE = "source"  # the id or folder that the model was loaded from, so that a search needs no --model
-PARTS = {"weights": "another model", "config": "other settings of the model", "photos": "other settings of the image processor"}
 
 
 def identity_of(model: Any, processor: Any) -> dict:
@@ -31,12 +30,10 @@ def require_same(kept: dict[str, str], identity: dict, uri: str) -> None:
     if SETTING not in kept:
         return
     made = json.loads(kept[SETTING])
-    for part, what in PARTS.items():
-        if made.get(part) != identity[part]:
-            source = json.loads(kept[SOURCE])["model"]
-            by = " ".join(filter(None, [made.get("name") or source, made.get("revision")]))
-            raise ValueError(
-                f"The gallery {uri} was made by {what} ({by}): its vectors do not compare with those of "
-                f"{identity['name'] or 'this one'}. Search it without --model, by its own, or make one with yours: "
-                f"caan index FOLDER --gallery NEW_NAME --model {identity['name'] or 'MODEL'}"
-            )
+    if what := difference(made, identity):
+        by = " ".join(filter(None, [made.get("name") or json.loads(kept[SOURCE])["model"], made.get("revision")]))
+        raise ValueError(
+            f"The gallery {uri} was made by {what} ({by}): its vectors do not compare with those of "
+            f"{identity['name'] or 'this one'}. Search it without --model, by its own, or make one with yours: "
+            f"caan index FOLDER --gallery NEW_NAME --model {identity['name'] or 'MODEL'}"
+        )

@@ -4,7 +4,7 @@
     caan index ~/Photos --model org/caan-sketchy         # by another one
     caan index                                           # all folders of the gallery again: only what changed
     caan index ~/Photos --dry_run                        # what would be done
-    caan index /data/a /data/b --gallery work --exclude 'drafts/*' '*.png'
+    caan index /data/a /data/b --gallery work --exclude drafts '*.png'
     caan index --gallery work --push org/work            # also as a private data set on the Hub, with thumbnails
 
 Then: caan search sketch.png. Stopped or killed, it loses a few seconds of work; the same command goes on.
@@ -55,7 +55,7 @@ def index(options: IndexOptions, folders: list[str]) -> None:
         if not os.path.isdir(folder):
             raise ValueError(f"There is no folder {folder}: nothing was done.")
     if options.dry_run:
-        print("\n".join(map(describe_plan, plan(options, folders))))
+        plan(options, folders)
         return
     with open_gallery(options, create=True) as gallery:
         if not folders and not gallery.engine.roots():
@@ -86,18 +86,17 @@ def push(gallery: Gallery, options: IndexOptions) -> None:
     print(f"pushed: {address}" if address else "nothing was sent")
 
 
-def plan(options: IndexOptions, folders: list[str]) -> list[Changes]:
-    """What would be done. A gallery that is not there is not made."""
+def plan(options: IndexOptions, folders: list[str]) -> None:
+    """Says what would be done. A gallery that is not there is not made, and no model is loaded."""
     from caan.search.gallery import Gallery
     from caan.search.names import open_engine, place_of
-    from caan.search.photos import folder_path, show
-    from caan.search.refresh import Changes
 
     with tempfile.TemporaryDirectory() as empty:
         missing = "://" not in options.gallery and not place_of(options.gallery).exists()
         with Gallery(open_engine(empty if missing else options.gallery, create=missing)) as gallery:
-            plans = [gallery.plans(folder, options.exclude, options.retry) for folder in folders or (None,)]
-    return [Changes.planned(show(folder_path(place)), plan) for part in plans for place, plan in part.items()]
+            bring_in: Any = gallery.add if folders else gallery.refresh
+            given = {"exclude": options.exclude, "retry": options.retry, "dry_run": True}
+            bring_in(folders or None, **given, report=lambda changes: print(describe_plan(changes)))
 
 
 def describe_plan(changes: Changes) -> str:
@@ -124,9 +123,9 @@ def describe_changes(changes: Changes) -> str:
 
 def named(path: str, problem: str) -> str:
     """The problem with a file, and its path where the words do not have it."""
-    from caan.search.photos import show
+    from pipeline_caan import show_path
 
-    return problem if show(path) in problem else f"{show(path)}: {problem}"
+    return problem if show_path(path) in problem else f"{show_path(path)}: {problem}"
 
 
 def left_out(counts: Counter[str]) -> str:
@@ -137,6 +136,8 @@ def left_out(counts: Counter[str]) -> str:
 
 def summary(gallery: Gallery, name: str) -> str:
     """What the gallery holds now, and the next command."""
+    from caan.search.choosing import name_option
+
     size = gallery.info()
-    search = "caan search SKETCH" + ("" if name == "default" else f" --gallery {shlex.quote(name)}")
+    search = f"caan search SKETCH{name_option(name)}"
     return f"the gallery {name} holds {size.photos:,} photos ({size.contents:,} different ones); search it: {search}"

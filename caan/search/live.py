@@ -85,11 +85,18 @@ class LiveRows:
             self.fresh = self._read(lacking)
         self.generation = generation
 
-    def numbers(self) -> np.ndarray:
-        """Numbers of all rows, ascending."""
+    def count(self) -> int:
+        """How many rows there are."""
         self.update()
-        kept = np.empty(0, dtype=np.int64) if self.kept is None else self.kept.ids[self.present]
-        return np.sort(np.concatenate([kept, self.fresh.ids])) if self.fresh is not None else np.asarray(kept)
+        return int(self.present.sum()) + (0 if self.fresh is None else len(self.fresh))
+
+    def sample(self, count: int) -> np.ndarray:
+        """Vectors (n, width) float32 of `count` rows, evenly spaced, of all where there are fewer."""
+        kept, total = np.flatnonzero(self.present), self.count()
+        chosen = np.linspace(0, total - 1, min(count, total)).astype(int)
+        parts = [] if self.kept is None else [self.kept.vectors[kept[chosen[chosen < len(kept)]]]]
+        parts += [] if self.fresh is None else [self.fresh.vectors[chosen[chosen >= len(kept)] - len(kept)]]
+        return np.concatenate(parts).astype(np.float32) if parts else np.empty((0, 0), dtype=np.float32)
 
     def _read(self, ids: np.ndarray) -> Matrix | None:
         """These rows in memory; of those that are there only the new ones are read."""

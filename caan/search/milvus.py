@@ -185,9 +185,12 @@ class MilvusEngine(Engine):
         nothing = np.zeros(width, dtype="<f2")
         return np.array([rows.get(content, nothing) for content in hashes], dtype=np.float32).reshape(len(hashes), width)
 
+    def count(self) -> int:
+        return self._tables.count(self._tables.contents)
+
     def sample(self, count: int) -> np.ndarray:
         """Those with the lowest hashes: as good as drawn. Kept until the number of contents changes."""
-        state = (count, self._tables.count(self._tables.contents))
+        state = (count, self.count())
         if self._sample is None or self._sample[0] != state:
             rows = self._tables.rows(self._tables.contents, "", ("vector",), size=min(count, 1000))
             vectors = np.array([to_vector(row["vector"]) for row, _ in zip(rows, range(count))], dtype=np.float32)

@@ -17,7 +17,7 @@ import platformdirs
 from caan.search.engine import Engine
 
 DEFAULT = "default"
-NAME = re.compile(r"[^/\\:\s.][^/\\:\s]{0,99}")  # no path, no address, not hidden
+NAME = re.compile(r"(?![.\s])[^/\\:\x00-\x1f\x7f]{1,100}(?<!\s)")  # no path, no address, not hidden
 HOME = "CAAN_HOME"  # in the environment: another place for the data folder
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.rclone"}
 

@@ -7,10 +7,10 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 
 from caan.search.engine import Folder, Photo
-from pipeline_caan import image_suffixes, read_folders
+from pipeline_caan import image_suffixes, read_folders, show_path
 
 CHUNK = 1 << 20  # bytes that are hashed at once
 
@@ -30,20 +30,20 @@ def scan_folder(folder: Folder, exclude: Sequence[str] = ()) -> Scan:
     `System Volume Information`) are left out.
 
     Args:
-        exclude: patterns of paths below the root, such as `drafts/*` or `*.png`, in which * stands for slashes too.
+        exclude: patterns of files or folders below the root, such as `drafts` or `*.png`, in which * stands for slashes too.
 
     Raises:
         ValueError: there is no such folder.
     """
     place, root = Path(folder_path(folder)), Path(os.fsdecode(folder.root))
     if not place.is_dir():
-        raise ValueError(f"There is no folder {show(place)}: is a disk not connected? The gallery keeps what it has of it.")
+        raise ValueError(f"There is no folder {show_path(place)}: is a disk not connected? The gallery keeps its photos.")
     suffixes, scan = image_suffixes(), Scan()
     for files, problems in read_folders(place):
         scan.left_out.update(problem.rpartition("(")[2].rstrip(")") for problem in problems)
         for file in files:
             below = os.fsencode(file.relative_to(root).as_posix())
-            if any(fnmatch.fnmatch(os.fsdecode(below), pattern) for pattern in exclude):
+            if is_excluded(os.fsdecode(below), exclude):
                 scan.left_out["excluded"] += 1
             elif file.suffix.lower() not in suffixes:
                 scan.left_out[f"{file.suffix.lower()} is no picture" if file.suffix else "no suffix"] += 1
@@ -51,6 +51,12 @@ def scan_folder(folder: Folder, exclude: Sequence[str] = ()) -> Scan:
                 scan.photos += stat_photo(file, folder.root, below)
     scan.photos.sort(key=lambda photo: photo.path)
     return scan
+
+
+def is_excluded(path: str, exclude: Sequence[str]) -> bool:
+    """Whether a path below a root, or a folder above it, is of one of the patterns."""
+    places = [path, *map(str, PurePosixPath(path).parents)][:-1]  # the last is the root
+    return any(fnmatch.fnmatch(place, pattern.rstrip("/")) for place in places for pattern in exclude)
 
 
 def stat_photo(file: Path, root: bytes, path: bytes) -> list[Photo]:
@@ -109,8 +115,3 @@ def hash_file(path: str) -> bytes:
 def folder_path(folder: Folder) -> str:
     """Where a folder is, as `full_path` says of a photo."""
     return os.path.join(os.fsdecode(folder.root), os.fsdecode(folder.path)) if folder.path else os.fsdecode(folder.root)
-
-
-def show(path: str | os.PathLike) -> str:
-    """A path as it can be printed, whatever bytes its name has."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from caan.search.explanation import draw_explanation, explain
 from caan.search.gallery import Gallery
-from caan.search.photos import show
 from caan.search.results import Found, Result
+from pipeline_caan import show_path
 
 TILE, GAP, COLUMNS, LINE = 180, 12, 5, 18  # pixels, pixels, results a row, pixels of a line of text
 EXPLAINED = 5  # results that are explained
@@ -30,7 +30,7 @@ def results_grid(gallery: Gallery, sketch: Any, found: Found) -> Image.Image:
         row, column = divmod(place, COLUMNS)
         left, top = 2 * GAP + (column + 1) * (TILE + GAP), GAP + row * (TILE + 2 * LINE + GAP)
         more = f"  ×{len(result.copies)}" if len(result.copies) > 1 else ""
-        name = show(os.path.basename(result.path))
+        name = show_path(os.path.basename(result.path))
         paste(sheet, left, top, thumbnail_of(gallery, result), [f"{result.rank}    {result.score:.3f}{more}", name])
     return sheet
 
@@ -42,7 +42,7 @@ def explain_grid(gallery: Gallery, sketch: Any, found: Found) -> Image.Image:
     for result in found[:EXPLAINED]:
         photo = result.path if os.path.isfile(result.path) else thumbnail_of(gallery, result)  # its disk may be away
         explanation = explain(encoder.model, encoder.processor, sketch, photo)
-        picture = draw_explanation(explanation, f"{result.rank}  {show(os.path.basename(result.path))}")
+        picture = draw_explanation(explanation, f"{result.rank}  {show_path(os.path.basename(result.path))}")
         parts.append(picture.resize((sheet.width, picture.height * sheet.width // picture.width), Image.Resampling.LANCZOS))
     page = Image.new("RGB", (sheet.width, sum(part.height for part in parts)), "white")
     top = 0

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from caan.search.encoding import CHANGED, Encoded, PhotoEncoder
 from caan.search.engine import UNREADABLE, Content, Engine, Folder, Photo
-from caan.search.photos import folder_path, full_path, gone, hash_file, scan_folder, show
+from caan.search.photos import folder_path, full_path, gone, hash_file, scan_folder
+from pipeline_caan import show_path
 
 COMMIT = 2.0  # seconds of work that a kill loses at most, beside the batches that are being read
 HASHED = 64  # files that are hashed before the gallery is asked which it knows
@@ -88,7 +89,7 @@ def plan_all(
         try:
             plan = plan_refresh(engine, folder, exclude, retry)
             if not empty:
-                require_not_empty(plan, show(folder_path(folder)))
+                require_not_empty(plan, show_path(folder_path(folder)))
             plans[folder] = plan
         except ValueError as error:
             problems.append(str(error))
@@ -206,7 +207,7 @@ def hash_or_problem(photo: Photo) -> bytes | str:
     try:
         return hash_file(full_path(photo))
     except OSError as error:
-        return f"Cannot read the image {show(full_path(photo))}: {error.strerror or error}."
+        return f"Cannot read the image {show_path(full_path(photo))}: {error.strerror or error}."
 
 
 def in_parts(items: Sequence, size: int) -> Iterator[list]:

@@ -69,11 +69,11 @@ def as_json(found: Found) -> str:
 
 def as_table(found: Found) -> str:
     """Rank, score, copies and path of each result; "nothing similar" above them where nothing stands out."""
-    from caan.search.photos import show
+    from pipeline_caan import show_path
 
     head = [] if found.similar else ["nothing similar: no photo stands out of the gallery. The nearest are"]
     rows = [
-        f"{result.rank:4d}  {result.score:6.3f}  {show(result.path)}"
+        f"{result.rank:4d}  {result.score:6.3f}  {show_path(result.path)}"
         + (f"  (and {len(result.copies) - 1} copies)" if len(result.copies) > 1 else "")
         for result in found
     ]

@@ -75,6 +75,7 @@ def test_public_names(tmp_path, monkeypatch):
         "/home/me/Sketchy": "Sketchy",
         "~/x/run": "run",
         "../elsewhere/set": "set",
+        r"C:\photos\holidays": "holidays",
         "models/mine": "mine",
         "org/caan": "org/caan",
         "a" * 5000: "a" * 5000,

@@ -4,22 +4,13 @@ Somebody with sentence-transformers and without this project: writes down the ve
 id, gives the pictures in WORK, and where its code came from.
 """
 
-import importlib.abc
 import json
 import os
+import pathlib
+import runpy
 import sys
 
-OURS = {"caan"}
-
-
-class Blocker(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        top = name.split(".")[0]
-        if top in OURS or top.endswith("_caan"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-sys.meta_path.insert(0, Blocker())
+OURS = runpy.run_path(str(pathlib.Path(__file__).with_name("blocked.py")))["OURS"]
 
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402

@@ -9,7 +9,7 @@ from tiny import caan_model, image_processor, photo
 
 import pipeline_caan
 from dataset_scripts.core import entries
-from pipeline_caan import embed_images, image_suffixes, list_images
+from pipeline_caan import embed_images, image_suffixes, list_images, show_path
 
 
 def listed(folder) -> list[str]:
@@ -35,6 +35,13 @@ def test_formats_that_need_other_programs_are_none():
     assert not {".eps", ".ps", ".mpg", ".h5", ".wmf", ".pdf", ".svg"} & set(image_suffixes())
     assert {".jpg", ".png", ".webp", ".mpo", ".heic", ".heif", ".hif", ".avif"} <= set(image_suffixes())
     assert set(image_suffixes(svg=True)) - set(image_suffixes()) == {".svg", ".svgz"}
+
+
+def test_a_path_is_shown_on_one_line_whatever_its_name_is(tmp_path):
+    assert show_path("Übung/日本 1.jpg") == "Übung/日本 1.jpg"
+    assert show_path(os.fsdecode(b"\xff\xfe/a.jpg")) == "\\xff\\xfe/a.jpg"
+    assert show_path("a\nb\x1b[31m\x07\u2028\x9b.jpg") == "a\\nb\\x1b[31m\\x07\\u2028\\x9b.jpg"
+    assert show_path(tmp_path / "a" / "b\t.jpg", tmp_path) == "a/b\\t.jpg"
 
 
 def test_links_are_followed_and_loops_are_cut(tmp_path):

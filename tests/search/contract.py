@@ -71,6 +71,7 @@ class EngineContract:
         assert engine.nearest(QUERY, 5) == [] and engine.nearest(QUERY, 5, Folder(ROOT)) == []
         assert engine.files([CAT.hash]) == {CAT.hash: []} and engine.files([]) == {}
         assert engine.thumbnail(CAT.hash) is None and len(engine.sample(5)) == 0 and len(engine.vectors([])) == 0
+        assert engine.count() == 0
         assert (engine.size().photos, engine.size().contents, engine.size().width) == (0, 0, 0)
         assert engine.drop([photo("a/cat.jpg", CAT)]) == 0 and engine.sweep() == 0 and engine.verify() == []
         engine.remove_root(ROOT)
@@ -86,7 +87,7 @@ class EngineContract:
         }
         assert engine.files([CAT.hash], Folder(ROOT, b"b")) == {CAT.hash: [photo("b/cat.jpg", CAT)]}
         assert engine.thumbnail(DOG.hash) == b"\xff\xd8dog" and engine.thumbnail(FOX.hash) is None
-        assert engine.roots() == [ROOT, OTHER] and engine.verify() == []
+        assert engine.roots() == [ROOT, OTHER] and engine.verify() == [] and engine.count() == 3
 
     def test_a_photo_is_replaced_by_root_and_path(self, engine):
         fill(engine)

@@ -10,7 +10,7 @@ from photos import SHAPES, shape
 from PIL import Image
 
 from caan import cli
-from caan.search.names import HOME, data_folder
+from caan.search.names import HOME, data_folder, gallery_folder, place_of
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +184,16 @@ def test_a_damaged_gallery_is_left_as_it_is(indexed, sketch, home, capsys):
         said = fails(capsys, *command)
         assert "is damaged" in said and "It is left as it is" in said
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["a", "holidays 2024", "Übung", "a.b", "x" * 100])
+def test_a_plain_word_is_a_name(name):
+    assert place_of(name) == gallery_folder(name)
+
+
+@pytest.mark.parametrize("path", ["./a", "a/b", ".hidden", "..", " a", "a ", "a\nb", "\x1b[1m", "x" * 101])
+def test_anything_else_is_a_folder(path, tmp_path):
+    assert place_of(path) == tmp_path / "work" / path
 
 
 def test_a_foreign_folder_is_no_place(photos, capsys):

@@ -11,6 +11,7 @@ from PIL import Image
 from caan.search.encoder import Encoder, Source
 from caan.search.engine import UNREADABLE
 from caan.search.gallery import Gallery
+from caan.search.photos import is_excluded
 
 
 def paths(found) -> list[str]:
@@ -167,6 +168,15 @@ def test_excluded_patterns_are_kept(gallery, photos):
     assert (changes.removed, changes.unchanged) == (0, 6)
     (changes,) = gallery.refresh(progress=False, exclude=[])
     assert gallery.info().photos == 12
+
+
+@pytest.mark.parametrize(
+    "pattern, fits",
+    [("drafts", True), ("drafts/", True), ("*drafts", True), ("drafts/*", True), ("a.jpg", False), ("*/a.jpg", True)]
+    + [("deep", False), ("drafts/deep", True), ("d", False), (".", False), ("*", True)],
+)
+def test_a_pattern_leaves_out_a_file_or_a_folder_above_it(pattern, fits):
+    assert is_excluded("drafts/deep/a.jpg", [pattern]) is fits and is_excluded("drafts/deep/a.jpg", ["no", pattern]) is fits
 
 
 def test_a_dry_run_changes_nothing(gallery, photos):

@@ -1,6 +1,5 @@
 """An explanation as the page draws it: pictures, and links between their places."""
 
-import io
 from typing import Any
 
 from matplotlib.colors import to_hex
@@ -9,7 +8,8 @@ from PIL import Image
 from caan.figures.correspondences import cell_centres
 from caan.figures.page import distinct_colours
 from caan.search.app.server import jpeg_url
-from caan.search.explanation import explain, heat_picture
+from caan.search.encoding import make_thumbnail
+from caan.search.explanation import SIDE, explain, heat_picture
 
 
 def explained(model: Any, processor: Any, sketch: Image.Image, photo: Image.Image, most: int) -> dict:
@@ -28,11 +28,4 @@ def explained(model: Any, processor: Any, sketch: Image.Image, photo: Image.Imag
         for start, end, colour, cosine in zip(starts, ends, distinct_colours(shown), cosines)
     ]
     pictures = {"sketch": explanation.sketch, "photo": explanation.photo, "heat": heat_picture(explanation)}
-    return {name: jpeg_url(as_jpeg(picture)) for name, picture in pictures.items()} | {"links": links}
-
-
-def as_jpeg(picture: Image.Image) -> bytes:
-    """A picture's JPEG, without any note of where it came from."""
-    stream = io.BytesIO()
-    picture.convert("RGB").save(stream, "JPEG", quality=88)
-    return stream.getvalue()
+    return {name: jpeg_url(make_thumbnail(picture, SIDE)) for name, picture in pictures.items()} | {"links": links}

@@ -4,12 +4,13 @@ import os
 from collections import OrderedDict
 from urllib.parse import quote, unquote_to_bytes
 
-from caan.options import AppOptions
+from caan.options import AppOptions, GalleryOptions
+from caan.search.choosing import chosen_source
 from caan.search.encoder import Encoder, Source
 from caan.search.gallery import Gallery
 from caan.search.identity import SOURCE
 from caan.search.names import DEFAULT, gallery_names, open_engine
-from caan.search.photos import show
+from pipeline_caan import show_path
 
 MODELS = 2  # that are kept in memory: galleries of the same model share it
 DEPTH, FOLDERS = 3, 400  # levels below a root, and folders in all, that are offered
@@ -52,10 +53,8 @@ class Galleries:
     def _load(self, name: str) -> Gallery:
         engine = open_engine(name, create=False)
         kept = engine.settings().get(SOURCE)
-        source = Source.from_json(kept) if kept else None
-        if name == self.first and (self.options.model or self.options.image_size):
-            source = Source(self.options.model or (source.model if source else ""), self.options.image_size)
-        if source is None or not source.model:
+        source = chosen_source(self.options if name == self.first else GalleryOptions(), kept)
+        if source is None:
             raise ValueError(f"The gallery {name} is empty: caan index FOLDER --model MODEL adds photos.")
         return Gallery(engine, self._encoder(source))
 
@@ -115,5 +114,5 @@ def labels_of(paths: list[str]) -> list[str]:
     for path in paths:
         above = [other for other in paths if path != other and path.startswith(other.rstrip("/") + "/")]
         name = os.path.basename(path) if above else path
-        labels.append("\u2003" * len(above) + show(name))
+        labels.append("\u2003" * len(above) + show_path(name))
     return labels

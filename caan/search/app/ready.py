@@ -17,7 +17,7 @@ def ready_server(options: AppOptions, others: bool = True) -> Server:
     gallery = server.galleries.get(server.galleries.first)
     sketch = Image.new("RGB", (256, 256), "white")
     ImageDraw.Draw(sketch).ellipse((40, 60, 210, 200), outline="black", width=4)
-    if gallery.engine.size().contents:
+    if gallery.engine.count():
         gallery.search(sketch, top_k=1)
     server.galleries.folders(server.galleries.first)
     return server

@@ -28,8 +28,9 @@ from caan.search.app.galleries import Galleries, labels_of, token_of
 from caan.search.app.photos import larger_photo
 from caan.search.app.uploads import field, is_blank, read_hash, read_sketch
 from caan.search.gallery import Gallery
-from caan.search.photos import show
+from caan.search.photos import full_path
 from caan.search.results import Found, Result
+from pipeline_caan import show_path
 
 TOP_K = 30  # results, where the page does not say; at most 100
 WAITING = 16  # requests that wait for their turn; further ones are refused
@@ -70,7 +71,7 @@ def answer(call: Callable[..., dict]) -> Callable[[Any, Any], dict]:
             if words is None:
                 log.exception("%s failed", call.__name__)
                 words = "Something went wrong here; the terminal that caan app runs in says more."
-            return {"error": show(words)}
+            return {"error": words.encode("utf-8", "backslashreplace").decode()}
 
     return answered
 
@@ -89,8 +90,9 @@ class Server:
     @answer
     def start(self, request: dict) -> dict:
         first = self.galleries.first
-        names = [{"value": name, "label": show(os.path.basename(name.rstrip("/")) or name)} for name in self.galleries.names()]
-        return {"galleries": names, "gallery": first, **self._describe(first)}
+        names = {name: show_path(os.path.basename(name.rstrip("/")) or name) for name in self.galleries.names()}
+        galleries = [{"value": name, "label": label} for name, label in names.items()]
+        return {"galleries": galleries, "gallery": first, **self._describe(first)}
 
     @answer
     def folders(self, request: dict) -> dict:
@@ -121,7 +123,7 @@ class Server:
         gallery, content = self._gallery(request), self._content(request)
         shown = larger_photo(gallery.engine, content)
         width, height = Image.open(io.BytesIO(shown.jpeg)).size
-        paths = [show(os.path.join(os.fsdecode(file.root), os.fsdecode(file.path))) for file in self._files(gallery, content)]
+        paths = [show_path(full_path(file)) for file in self._files(gallery, content)]
         return {
             "picture": jpeg_url(shown.jpeg),
             "whole": shown.whole,
@@ -180,7 +182,7 @@ class Server:
         """A result; with its thumbnail, where the page has none yet."""
         digits = result.content.hex()
         row: dict[str, Any] = {"content": digits, "score": round(result.score, 3), "copies": len(result.copies)}
-        row["name"] = show(os.path.basename(result.path))
+        row["name"] = show_path(os.path.basename(result.path))
         if digits[:KEY] not in known:
             thumbnail = gallery.engine.thumbnail(result.content)
             row["thumbnail"] = jpeg_url(thumbnail) if thumbnail else ""
