@@ -42,7 +42,8 @@ SENTENCE_FILES = {
 }
 # Installed modules register themselves. Code from the Hub must not: it would serve other repositories and revisions too.
 INSTALLED = not __package__
-TEXT_MODULES = ("text_encoder", "text_projection", "sketch_alignment", "image_alignment")  # that retrieval never uses
+# Modules that retrieval never uses.
+TRAINING_MODULES = ("text_encoder", "text_projection", "sketch_alignment", "image_alignment", "teacher_head")
 
 
 def build_config(config: dict | PreTrainedConfig | None, default_type: str) -> PreTrainedConfig:
@@ -86,6 +87,10 @@ class CAANConfig(PreTrainedConfig):
         loss_on (`"both"`, `"before"` or `"after"`): Losses see the features before alignment, after it, or both (mean).
         text_dropout (`float`): Share of the anchors that go through alignment without their text.
         freeze_text_encoder (`bool`): The text encoder is not trained.
+        teacher_width (`int`): Width of the features of a frozen teacher, whose knowledge of photos is retained in training; 0 =
+            there is none. Training sets it. Ours.
+        lambda_teacher (`float`): Weight of the loss that retains it; ours.
+        teacher_temperature (`float`): Temperature of that loss.
         whitening (`float`): How far the variation within classes is flattened in the retrieval features after training, from 0
             (they stay as they are) to 1 (it is equal in all directions); their modality's mean is taken off too. Ours, off by
             default.
@@ -117,6 +122,9 @@ class CAANConfig(PreTrainedConfig):
     loss_on: Literal["both", "before", "after"] = "both"
     text_dropout: float | int = 0.1
     freeze_text_encoder: bool = True
+    teacher_width: int = 0
+    lambda_teacher: float | int = 2.0
+    teacher_temperature: float | int = 0.1
     whitening: float | int = 0.0
     initializer_range: float = 0.02
 
@@ -133,9 +141,17 @@ class CAANConfig(PreTrainedConfig):
             "at least 1": (lambda value: value >= 1, POSITIVE),
             "at least 0": (
                 lambda value: value >= 0,
-                ("num_alignment_layers", "lambda_tri", "lambda_rn", "lambda_con", "lambda_text"),
+                (
+                    "num_alignment_layers",
+                    "lambda_tri",
+                    "lambda_rn",
+                    "lambda_con",
+                    "lambda_text",
+                    "lambda_teacher",
+                    "teacher_width",
+                ),
             ),
-            "above 0": (lambda value: value > 0, ("temperature",)),
+            "above 0": (lambda value: value > 0, ("temperature", "teacher_temperature")),
             "in [0, 1)": (lambda value: 0 <= value < 1, ("text_dropout", "alignment_dropout")),
             "in [0, 1]": (lambda value: 0 <= value <= 1, ("whitening",)),
             "in [0, 2]": (lambda value: 0 <= value <= 2, ("margin",)),

@@ -1,7 +1,7 @@
-"""The losses of CAAN, as plain functions on features: global triplet loss L_tri, local relation loss L_rn, and two contrastive
-terms.
+"""The losses of CAAN, as plain functions on features: global triplet loss L_tri, local relation loss L_rn, two contrastive
+terms, and one that retains what a frozen teacher knows.
 
-The paper gives the names L_tri and L_rn and their roles; margins, mining, targets and the contrastive terms are ours and config
+The paper gives the names L_tri and L_rn and their roles; margins, mining, targets and all other terms are ours and config
 fields. All run in float32, whatever the features' type and the autocast: divided by a temperature of 0.07, an error of 0.06 in
 a bfloat16 cosine is almost 1 in a logit.
 """
@@ -109,3 +109,21 @@ def text_contrastive_loss(
     """
     logits = F.normalize(images, dim=-1) @ F.normalize(prototypes, dim=-1).T
     return F.cross_entropy(logits / temperature, labels)
+
+
+@in_float32
+def retained_knowledge_loss(
+    predicted: torch.Tensor, targets: torch.Tensor, teacher_photos: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Cross-entropy of which of the teacher's photos a picture shows, graded by how alike the teacher finds them; ours, after
+    SAKE (Liu et al. 2019), which asks for the teacher's ImageNet classes. Only with a teacher (teacher_width).
+
+    Args:
+        predicted: (batch, width), what the head makes of the global tokens.
+        targets: (batch, width), the teacher's features of what the pictures show.
+        teacher_photos: (photos, width), the teacher's features of training photos.
+        temperature: divides the cosine similarities, of both.
+    """
+    photos = F.normalize(teacher_photos, dim=-1).T / temperature
+    grades = (F.normalize(targets, dim=-1) @ photos).softmax(dim=-1)
+    return F.cross_entropy(F.normalize(predicted, dim=-1) @ photos, grades)

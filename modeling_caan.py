@@ -23,18 +23,32 @@ from transformers.utils import logging
 from transformers.utils.generic import ModelOutput, can_return_tuple
 
 try:  # as a module of the Hub repository
-    from .configuration_caan import INSTALLED, TEXT_MODULES, CAANConfig
+    from .configuration_caan import INSTALLED, TRAINING_MODULES, CAANConfig
     from .ink_caan import crop_to_ink  # not used here, nor are the last three: what is imported travels with the weights
-    from .losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
+    from .losses_caan import (
+        mine_triplets,
+        relation_loss,
+        retained_knowledge_loss,
+        sketch_photo_contrastive_loss,
+        text_contrastive_loss,
+        triplet_loss,
+    )
     from .pipeline_caan import SketchRetrievalPipeline
     from .processing_caan import CAANImageProcessor
     from .sentence_caan import CAANSentenceModule
 except ImportError:
     if __package__:
         raise
-    from configuration_caan import INSTALLED, TEXT_MODULES, CAANConfig  # as installed modules
+    from configuration_caan import INSTALLED, TRAINING_MODULES, CAANConfig  # as installed modules
     from ink_caan import crop_to_ink
-    from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
+    from losses_caan import (
+        mine_triplets,
+        relation_loss,
+        retained_knowledge_loss,
+        sketch_photo_contrastive_loss,
+        text_contrastive_loss,
+        triplet_loss,
+    )
     from pipeline_caan import SketchRetrievalPipeline
     from processing_caan import CAANImageProcessor
     from sentence_caan import CAANSentenceModule
@@ -374,8 +388,8 @@ class CAANOutput(ModelOutput):
     """
     Args:
         loss (`torch.Tensor`): Weighted sum of the parts below, given when `labels` were.
-        loss_tri, loss_rn, loss_con, loss_text (`torch.Tensor`): The parts, unweighted; the last two only where their lambda is
-            above 0.
+        loss_tri, loss_rn, loss_con, loss_text, loss_teacher (`torch.Tensor`): The parts, unweighted; the last three only where
+            their lambda is above 0.
         last_hidden_state (`torch.Tensor` of shape `(batch, 1 + tokens, hidden_size)`): Global and local tokens of the photos.
         pooler_output (`torch.Tensor` of shape `(batch, hidden_size)`): The same as `image_embeds`.
         image_embeds, sketch_embeds (`torch.Tensor` of shape `(batch, hidden_size)`): Unit vectors before alignment, the ones
@@ -389,6 +403,7 @@ class CAANOutput(ModelOutput):
     loss_rn: torch.Tensor | None = None
     loss_con: torch.Tensor | None = None
     loss_text: torch.Tensor | None = None
+    loss_teacher: torch.Tensor | None = None
     last_hidden_state: torch.Tensor | None = None
     pooler_output: torch.Tensor | None = None
     image_embeds: torch.Tensor | None = None
@@ -423,6 +438,7 @@ class CAANModel(PreTrainedModel):
             self.text_projection = nn.Linear(encoder_width(self.text_encoder, "text"), config.hidden_size)
             self.sketch_alignment = CrossModalAlignment(config)
             self.image_alignment = CrossModalAlignment(config)
+        self.set_teacher_width(config.teacher_width)
         self.post_init()
         self.train(self.training)
 
@@ -454,6 +470,11 @@ class CAANModel(PreTrainedModel):
     def vision_towers(self) -> list[VisionTower]:
         """The distinct vision towers: photo, and sketch unless shared."""
         return [self.image_encoder] if self.config.share_vision_encoder else [self.image_encoder, self.sketch_encoder]
+
+    def set_teacher_width(self, width: int) -> None:
+        """A new head that predicts a teacher's features of `width`; 0 = none. A model is trained with one teacher at a time."""
+        self.config.teacher_width = width
+        self.teacher_head = nn.Linear(self.config.hidden_size, width, device=self.device, dtype=self.dtype) if width else None
 
     def get_input_embeddings(self):
         """None: there is no one table of embeddings, and FSDP2 asks for it."""
@@ -512,14 +533,16 @@ class CAANModel(PreTrainedModel):
         return self.relation_network(sketch_tokens, image_tokens)
 
     def for_inference(self) -> "CAANModel":
-        """A model without text encoder and alignment that shares this one's weights: what retrieval needs, and no more."""
+        """A model without what only training needs (`TRAINING_MODULES`) that shares this one's weights."""
         # The tensors are new over the same memory, so that casting or moving the copy leaves this model as it is.
         shared = {id(b): b.detach() for b in self.buffers()}
         shared |= {id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad) for p in self.parameters()}
         model = copy.deepcopy(self, shared)
-        for name in TEXT_MODULES if self.config.use_text else ():
-            delattr(model, name)
-        model.config.use_text = False
+        for name in TRAINING_MODULES:
+            if hasattr(model, name):
+                delattr(model, name)
+        model.teacher_head = None
+        model.config.use_text, model.config.teacher_width = False, 0
         return model.eval()
 
     # ------------------------------------------------------------------------------------------------- training
@@ -554,6 +577,9 @@ class CAANModel(PreTrainedModel):
         text_features=None,
         text_mask=None,
         output_attentions=None,
+        teacher_photos=None,
+        photo_targets=None,
+        sketch_targets=None,
         **kwargs,
     ) -> CAANOutput:
         """Features of photos and sketches, and with `labels` the losses over a batch of P classes x K.
@@ -564,6 +590,8 @@ class CAANModel(PreTrainedModel):
             input_ids, attention_mask: (classes, sentences, length) the classes' sentences; or
             text_features, text_mask: what `encode_descriptions` made of them.
             output_attentions: also return the alignment's attention maps; needs text and labels.
+            teacher_photos, photo_targets, sketch_targets: features of the teacher, of training photos (photos, teacher_width)
+                and of what the batch shows (batch, teacher_width); needed with labels where the model has a teacher.
 
         Returns `CAANOutput`. Raises ValueError when the inputs do not suffice for what is asked.
         """
@@ -583,7 +611,8 @@ class CAANModel(PreTrainedModel):
             if photos is None or sketches is None or not len(photos[0]) == len(sketches[0]) == len(labels):
                 raise ValueError("With labels, give as many photos as sketches; row i of both is of class labels[i].")
             text = self._read_text(input_ids, attention_mask, text_features, text_mask) if self.config.use_text else None
-            output.update(self._losses(sketches, photos, labels, text))
+            teacher = (teacher_photos, sketch_targets, photo_targets)
+            output.update(self._losses(sketches, photos, labels, text, teacher))
             if output_attentions and text is not None:
                 words, mask = text[0][labels], text[1][labels]
                 output["sketch_text_attentions"] = self.sketch_alignment(join(sketches), words, mask, True)[1]
@@ -601,7 +630,7 @@ class CAANModel(PreTrainedModel):
             )
         return self.text_projection(text_features.to(self.dtype)), text_mask.bool()
 
-    def _losses(self, sketches, photos, labels, text) -> dict:
+    def _losses(self, sketches, photos, labels, text, teacher) -> dict:
         """The weighted sum and its parts. `text` is (projected tokens, mask) of all classes, or None."""
         config = self.config
         positive, negative = mine_triplets(sketches.global_token, photos.global_token, labels, config.mining)
@@ -621,8 +650,22 @@ class CAANModel(PreTrainedModel):
             prototypes = (text[0] * share[..., None]).sum(dim=1)  # (classes, hidden_size)
             contrast = [text_contrastive_loss(x, prototypes, labels, config.temperature) for x in (sketch, photo)]
             parts["loss_text"] = torch.stack(contrast).mean()
+        if self.teacher_head is not None and config.lambda_teacher > 0:
+            parts["loss_teacher"] = self.teacher_loss(sketch, photo, *teacher)
         weighted = [getattr(config, name.replace("loss", "lambda")) * value for name, value in parts.items()]
         return {"loss": torch.stack(weighted).sum(), **parts}
+
+    def teacher_loss(self, sketch, photo, teacher_photos, sketch_targets, photo_targets) -> torch.Tensor:
+        """`retained_knowledge_loss` of sketches and photos, global tokens (batch, hidden_size); the rest as in `forward`."""
+        head = self.teacher_head
+        if head is None or teacher_photos is None or sketch_targets is None or photo_targets is None:
+            raise ValueError(
+                "This model learns from a teacher: give teacher_photos, photo_targets and sketch_targets, or call "
+                "set_teacher_width(0) to train without one."
+            )
+        targets, temperature = ((sketch, sketch_targets), (photo, photo_targets)), self.config.teacher_temperature
+        losses = [retained_knowledge_loss(head(x), y, teacher_photos, temperature) for x, y in targets]
+        return torch.stack(losses).mean()
 
     def _align(self, triplet, words, mask):
         """Anchor, positive and negative read with the anchor's description; some anchors go without (`text_dropout`)."""

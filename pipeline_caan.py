@@ -31,12 +31,12 @@ from transformers import AutoModel, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 try:  # as a module of the Hub repository
-    from .configuration_caan import INSTALLED, PIPELINES, TEXT_MODULES
+    from .configuration_caan import INSTALLED, PIPELINES, TRAINING_MODULES
     from .processing_caan import INK_OPTIONS, as_batch, has_name, image_name
 except ImportError:
     if __package__:
         raise
-    from configuration_caan import INSTALLED, PIPELINES, TEXT_MODULES  # as an installed module
+    from configuration_caan import INSTALLED, PIPELINES, TRAINING_MODULES  # as an installed module
     from processing_caan import INK_OPTIONS, as_batch, has_name, image_name
 
 GALLERY_SUFFIX = ".safetensors"
@@ -373,7 +373,7 @@ def model_identity(model, image_processor) -> dict | None:
     Of a folder on this machine the name alone is kept. None where weights are not in memory (offloaded), so that they cannot be
     told from others.
     """
-    tensors = {name: tensor for name, tensor in model.state_dict().items() if name.split(".")[0] not in TEXT_MODULES}
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if name.split(".")[0] not in TRAINING_MODULES}
     if any(tensor.device.type == "meta" for tensor in tensors.values()):
         return None
     name = getattr(model, "name_or_path", "")

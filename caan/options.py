@@ -109,10 +109,16 @@ class ModelOptions(Options):
     model: str | None = option(
         None,
         "Hub id or folder of a CAAN to train on from; its config, input size and shade are its own, and of the other model "
-        "options only freeze_vision_blocks, inference_image_size and activation_checkpointing apply.",
+        "options only teacher_model, the freeze_* options, inference_image_size and activation_checkpointing apply.",
     )
     vision_model: str | None = option(None, "Hub id or folder that both vision towers start from; none = random weights.")
     text_model: str | None = option(None, "Hub id or folder of the text encoder and its tokenizer; none = random weights.")
+    teacher_model: str | None = option(
+        None,
+        "Hub id or folder of a vision model whose knowledge of photos is retained in training; it is frozen, sees each photo "
+        "once, and takes no part afterwards. Weight: model_config.lambda_teacher.",
+    )
+    teacher_image_size: int = option(0, "Side of the teacher's input, in pixels; 0 = what it was trained with.", NOT_NEGATIVE)
     model_config: str = option(
         "{}", "Fields of CAANConfig, as a mapping in a recipe and as JSON here; --model_config.margin 0.2 changes one."
     )
@@ -128,6 +134,10 @@ class ModelOptions(Options):
     )
     freeze_vision_blocks: int = option(
         0, "First blocks of each vision encoder, with its embeddings, that stay as they are.", NOT_NEGATIVE
+    )
+    freeze_batch_norm: bool = option(
+        False,
+        "Batch norms of the vision encoders stay as they are, weights and statistics: for a pretrained CNN and small batches.",
     )
     activation_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, a third slower.")
 

@@ -44,10 +44,14 @@ class CosineClassifier(Baseline):
         super().__init__(caan)
         self.classes = nn.Parameter(torch.randn(num_classes, caan.config.hidden_size) * 0.02)
 
-    def forward(self, pixel_values: Tensor, sketch_pixel_values: Tensor, labels: Tensor) -> SimpleNamespace:
-        images = torch.cat([self.caan.encode(x, "photo").global_token for x in (sketch_pixel_values, pixel_values)])
-        logits = F.normalize(images.float(), dim=-1) @ F.normalize(self.classes, dim=-1).T / self.config.temperature
-        return SimpleNamespace(loss=F.cross_entropy(logits, torch.cat([labels, labels])))
+    def forward(self, pixel_values: Tensor, sketch_pixel_values: Tensor, labels: Tensor, **teacher: Tensor) -> SimpleNamespace:
+        sketches, photos = (self.caan.encode(x, "photo").global_token for x in (sketch_pixel_values, pixel_values))
+        images = torch.cat([sketches, photos]).float()
+        logits = F.normalize(images, dim=-1) @ F.normalize(self.classes, dim=-1).T / self.config.temperature
+        loss = F.cross_entropy(logits, torch.cat([labels, labels]))
+        if teacher:
+            loss = loss + self.config.lambda_teacher * self.caan.teacher_loss(sketches, photos, **teacher)
+        return SimpleNamespace(loss=loss)
 
 
 class PairScorer(Baseline):

@@ -34,6 +34,7 @@ from caan.training.batches import build_loader
 from caan.training.building import build_model
 from caan.training.loop import TrainingLoop
 from caan.training.precision import build_accelerator
+from caan.training.teacher import build_teacher
 from pipeline_caan import embed_images
 
 HERE = Path(__file__).parent
@@ -122,7 +123,12 @@ def fit(model, image_processor, tokens, run: Run, name: str) -> dict:
     options, losses, start = run.train, [], time.perf_counter()
     accelerator = build_accelerator(options)
     loader = build_loader(run.splits["train"], image_processor, run.data, options, 1)
-    loop = TrainingLoop(accelerator, model, loader, options, tokens, run.data.sentences_per_step)
+    teacher = None
+    if run.model_options.teacher_model:
+        told = run.model_options.teacher_model, run.model_options.teacher_image_size
+        teacher = build_teacher(*told, loader.dataset, accelerator.device)
+        getattr(model, "caan", model).set_teacher_width(teacher.width)
+    loop = TrainingLoop(accelerator, model, loader, options, tokens, run.data.sentences_per_step, teacher)
     with tqdm(total=loop.total_steps, desc=name, mininterval=5) as bar:
         for _ in loop.epochs():
             for step in loop.steps():

@@ -24,8 +24,9 @@ class SketchPhotoPairs(TorchDataset):
         augment: random changes, decided by the item's seed alone, in whatever process the item is made.
         paper: probability, 0 to 1, that a sketch is put on a random surface before it is prepared; 0 without `augment`.
 
-    Each item is `{"sketch_pixel_values", "pixel_values"}` (3, size, size) and `"labels"`, the class's place among those that
-    have sketches: the row of its description. It is the label itself unless a seen class of a partial archive is missing.
+    Each item is `{"sketch_pixel_values", "pixel_values"}` (3, size, size), `"labels"`, the class's place among those that have
+    sketches: the row of its description, which is the label itself unless a seen class of a partial archive is missing; and
+    `"photo_rows"`, the photo's place in `photos`.
     """
 
     def __init__(self, sketches: Pictures, photos: Pictures, image_processor, augment: bool = True, paper: float = 0.0):
@@ -44,6 +45,7 @@ class SketchPhotoPairs(TorchDataset):
                 "sketch_pixel_values": self._pixels(self.sketches, item.sketch, item.seed),
                 "pixel_values": self._pixels(self.photos, item.photo),
                 "labels": self.class_rows[item.sketch],
+                "photo_rows": item.photo,
             }
 
     def _pixels(self, pictures: Pictures, row: int, seed: int = 0) -> torch.Tensor:

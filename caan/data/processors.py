@@ -5,6 +5,7 @@ from pathlib import Path
 
 from transformers import AutoImageProcessor
 
+from caan.data.packaged import local_weights
 from processing_caan import CAANImageProcessor
 
 
@@ -21,6 +22,7 @@ def stock_settings(vision_model: str) -> dict:
 
     Raises OSError where a folder has one that cannot be read: another size and other colours would be taken unseen.
     """
+    vision_model = local_weights(vision_model)
     try:
         stock = AutoImageProcessor.from_pretrained(vision_model)
     except OSError:

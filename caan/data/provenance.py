@@ -13,6 +13,8 @@ from pathlib import Path, PurePath, PureWindowsPath
 import torch
 from huggingface_hub import HfApi, RepoCard
 
+from caan.data.packaged import PACKAGES, PREFIX
+
 VERSIONED = ("torch", "transformers", "datasets", "timm", "caan")
 
 
@@ -34,6 +36,8 @@ def declared_license(name: str, kind: str) -> str | None:
     Args:
         kind: "model" or "dataset".
     """
+    if name.startswith(PREFIX):
+        return PACKAGES[name.removeprefix(PREFIX)].license
     try:
         if (card := Path(name) / "README.md").is_file():
             data = RepoCard.load(card, ignore_metadata_errors=True).data

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor
 
+from caan.data.packaged import local_weights
 from caan.data.processors import build_image_processor, preprocessed_size
 from caan.errors import naming
 from caan.evaluation.facts import published_facts
@@ -104,7 +105,7 @@ def retriever_config(name: str):
         ValueError: there is none.
     """
     with naming("model", name):
-        return AutoConfig.from_pretrained(name)
+        return AutoConfig.from_pretrained(local_weights(name))
 
 
 def identify(name: str, config) -> EvaluatedModel:
@@ -133,8 +134,10 @@ def require_input(retriever: Retriever) -> None:
 
 def frozen_backbone(name: str) -> CAANModel:
     """A pretrained vision model in CAAN's clothes: one tower for both modalities, and no projection of our own, neither of its
-    vector nor of its local tokens."""
-    model = CAANModel.from_encoders_pretrained(name, share_vision_encoder=True)
+    vector nor of its local tokens. What is drawn at random is the same each time, so that its fingerprint is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = CAANModel.from_encoders_pretrained(local_weights(name), share_vision_encoder=True)
     model.image_encoder.projection = model.relation_network.reduction = nn.Identity()
     return model.eval()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from modeling_caan import TEXT_MODULES
+from modeling_caan import TRAINING_MODULES
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # one file, or the list of several
 
@@ -39,7 +39,7 @@ def weights_fingerprint(folder: Path) -> str:
         raise FileNotFoundError(f"{folder} holds no weights (model.safetensors).")
     names = {name: file for file in files for name in file.keys()}  # noqa: SIM118, a safe_open is no mapping
     digest = hashlib.sha256()
-    for name in sorted(name for name in names if name.split(".")[0] not in TEXT_MODULES):
+    for name in sorted(name for name in names if name.split(".")[0] not in TRAINING_MODULES):
         tensor = names[name].get_tensor(name)
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())

@@ -177,6 +177,7 @@ def describe_recipe(facts: dict) -> dict[str, object]:
         "pictures": f"{facts['sketches']:,} sketches, {facts['photos']:,} photos",
         "vision encoders start from": options["model"] or options["vision_model"] or "random weights",
         "text encoder starts from": text if facts["uses_text"] else "none: trained without text",
+        **({"photos known as by": options["teacher_model"]} if options.get("teacher_model") else {}),
         "input": f"{options['image_size']} x {options['image_size']} pixels"
         + (f" in training, {searched} x {searched} in use" if searched else "")
         + (f"; what a sketch's outline encloses is shaded ({shade:g})" if shade else ""),

@@ -52,9 +52,7 @@ class Encoder:
         from caan.evaluation.run import find_device
 
         place = find_device(device)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)  # parts that a plain vision model lacks are drawn: the same each time, as its fingerprint asks
-            retriever = load_retriever(source.model, source.image_size)
+        retriever = load_retriever(source.model, source.image_size)
         return cls(retriever.model.to(place), retriever.processor, source.absolute())
 
     @torch.inference_mode()

@@ -9,6 +9,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoTokenizer, PreTrainedTokenizerBase
 
 from caan.data.encoders import check_encoder
+from caan.data.packaged import local_weights
 from caan.data.processors import build_image_processor
 from caan.data.text import train_tokenizer
 from caan.errors import naming, refuse_unknown
@@ -16,7 +17,7 @@ from caan.evaluation.retrievers import load_caan
 from caan.options import ModelOptions
 from caan.parsing import without_doubles
 from caan.training.effect import require_default, require_effect, require_same
-from caan.training.optimizer import freeze_vision_blocks
+from caan.training.optimizer import freeze_batch_norms, freeze_vision_blocks
 from configuration_caan import CAANConfig
 from modeling_caan import CAANModel, copy_weights, load_encoder
 from processing_caan import CAANImageProcessor, CAANProcessor
@@ -37,7 +38,7 @@ def build_model(options: ModelOptions, sentences: Sequence[str]) -> tuple[CAANMo
         model, processor = load_whole(options)
         image_processor: Any = getattr(processor, "image_processor", processor)
         require_input(model, image_processor.size["height"], options.inference_image_size)
-        freeze_vision_blocks(model, options.freeze_vision_blocks)
+        freeze(model, options)
         return model, processor
     fields = {**config_fields(options.model_config), "use_text": uses_text(options)}
     tokenizer = build_tokenizer(options, sentences) if fields["use_text"] else None
@@ -46,12 +47,19 @@ def build_model(options: ModelOptions, sentences: Sequence[str]) -> tuple[CAANMo
         require_same(given.get("vocab_size"), len(tokenizer), "the tokenizer", "model_config.text_config.vocab_size")
         fields["text_config"] = {**given, "vocab_size": len(tokenizer)}
     model = warm_start(options, fields)
-    require_loss(model.config)
+    require_loss(model.config, bool(options.teacher_model))
     require_sentences(model)
     require_input(model, options.image_size, options.inference_image_size)
     image_processor = build_image_processor(options.vision_model, options.image_size, options.sketch_shade)
-    freeze_vision_blocks(model, options.freeze_vision_blocks)
+    freeze(model, options)
     return model, CAANProcessor(image_processor, tokenizer) if tokenizer is not None else image_processor
+
+
+def freeze(model: CAANModel, options: ModelOptions) -> None:
+    """What the options say of weights that are not trained."""
+    freeze_vision_blocks(model, options.freeze_vision_blocks)
+    if options.freeze_batch_norm:
+        freeze_batch_norms(model)
 
 
 def load_whole(options: ModelOptions) -> tuple[CAANModel, CAANProcessor | CAANImageProcessor]:
@@ -74,7 +82,7 @@ def build_tokenizer(options: ModelOptions, sentences: Sequence[str]) -> PreTrain
         return train_tokenizer(sentences, options.tokenizer_vocab_size)
     require_default(options, "tokenizer_vocab_size", f"text_model {options.text_model!r}")
     with naming("text_model", options.text_model):
-        return AutoTokenizer.from_pretrained(options.text_model)
+        return AutoTokenizer.from_pretrained(local_weights(options.text_model))
 
 
 @torch.no_grad()
@@ -129,9 +137,10 @@ def require_sentences(model: CAANModel) -> None:
         model.train(training)
 
 
-def require_loss(config: CAANConfig) -> None:
+def require_loss(config: CAANConfig, has_teacher: bool) -> None:
     """Raises ValueError where every loss that a model has is weighted by 0: nothing would be learnt."""
-    names = ("lambda_tri", "lambda_rn", "lambda_con", *(("lambda_text",) if config.use_text else ()))
+    more = [name for name, used in (("lambda_text", config.use_text), ("lambda_teacher", has_teacher)) if used]
+    names = ("lambda_tri", "lambda_rn", "lambda_con", *more)
     if not any(getattr(config, name) for name in names):
         raise ValueError(f"model_config: {', '.join(names)} are all 0, so that nothing would be learnt: raise one.")
 
@@ -151,7 +160,7 @@ def warm_start(options: ModelOptions, fields: dict) -> CAANModel:
     for kind in ("vision", "text") if fields["use_text"] else ("vision",):
         if name := getattr(options, f"{kind}_model"):
             with naming(f"{kind}_model", name):
-                pretrained[kind] = load_encoder(name, kind)
+                pretrained[kind] = load_encoder(local_weights(name), kind)
             require_same(
                 fields.get(f"{kind}_config"), pretrained[kind][0].config, f"{kind}_model", f"model_config.{kind}_config"
             )

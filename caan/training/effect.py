@@ -3,6 +3,7 @@
 A recipe's value is taken off by an empty one on the command line: `--text_model ''`, `--model_config.vision_config null`.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -26,8 +27,29 @@ def require_effect(options: ModelOptions, uses_text: bool, descriptions: str | N
         refuse("text_model", options.text_model, "the model learns without text (use_text: false)", "--text_model ''")
     if not uses_text and descriptions:
         refuse("descriptions", descriptions, "the model learns without text", "--descriptions ''")
+    require_teacher(options)
     for name in others:
         refuse(name, getattr(options, name), f"model {options.model!r} brings its own weights", f"--{name} ''")
+
+
+def require_teacher(options: ModelOptions) -> None:
+    """Refuses what says how a teacher is used where there is none, a teacher of no weight, and a width that is not its own."""
+    try:
+        fields = {**json.loads(options.model_config)}
+    except (ValueError, TypeError):
+        return  # no mapping: that is told where it is read
+    if not options.teacher_model:
+        if options.teacher_image_size:
+            refuse("teacher_image_size", options.teacher_image_size, "there is no teacher_model", "--teacher_image_size 0")
+        for name in ("lambda_teacher", "teacher_temperature"):
+            if fields.get(name) is not None:
+                refuse(f"model_config.{name}", fields[name], "there is no teacher_model", f"--model_config.{name} null")
+    elif fields.get("lambda_teacher") == 0:
+        refuse("teacher_model", options.teacher_model, "model_config.lambda_teacher is 0", "--teacher_model ''")
+    if fields.get("teacher_width") is not None:
+        refuse(
+            "model_config.teacher_width", fields["teacher_width"], "it is the teacher's", "--model_config.teacher_width null"
+        )
 
 
 def require_default(options: ModelOptions, name: str, owner: str, own=ABSENT) -> None:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import get_cosine_schedule_with_warmup
 
 from caan.options import TrainOptions
@@ -22,6 +23,20 @@ def freeze_vision_blocks(model: CAANModel, count: int) -> None:
         for parameter, depth in parameter_depths(tower.encoder).items():
             if depth <= count:
                 parameter.requires_grad_(False)
+
+
+def freeze_batch_norms(model: CAANModel) -> None:
+    """The batch norms of the vision encoders stop learning; without weights that learn their statistics stay too
+    (`caan.training.loop.set_training`).
+
+    Raises ValueError where there is none.
+    """
+    norms = [module for tower in model.vision_towers() for module in tower.modules() if isinstance(module, _BatchNorm)]
+    if not norms:
+        encoder = type(model.image_encoder.encoder).__name__
+        raise ValueError(f"freeze_batch_norm would take no part: {encoder} has no batch norms. Leave it out.")
+    for norm in norms:
+        norm.requires_grad_(False)
 
 
 def vision_blocks(encoder) -> list[nn.Module]:

@@ -23,9 +23,17 @@ NO_PART = {
 }
 MAY_CHANGE = ("num_epochs", "processes")
 OF_THE_MODEL = ("vision_model", "text_model", "model_config", "tokenizer_vocab_size")  # with --model they take no part
-PATHS = ("model", "vision_model", "text_model", "descriptions", "dataset")  # of a folder the name counts, not where it is
+PATHS = (
+    "model",
+    "vision_model",
+    "text_model",
+    "teacher_model",
+    "descriptions",
+    "dataset",
+)  # of a folder the name counts, not where it is
 # Of a folder's files those that say how a model starts; cards, records and results may change.
 START_FILES = ("config.json", "*.safetensors", "*.bin", "*.model", "*.txt", "tokenizer*", "vocab*", "p*processor_config.json")
+STARTS = ("model", "vision_model", "text_model", "teacher_model")
 SHOWN = 20  # differences in a message
 
 
@@ -45,7 +53,7 @@ def run_settings(families, train_split, num_processes: int, descriptions: Mappin
         "classes": [names[label] for label in sorted(set(train_split["label"][:]))],
         "rows": fingerprint(list(zip(train_split["label"][:], train_split["file"][:]))),
         "sentences": {names[label]: fingerprint(list(sentences)) for label, sentences in sorted(descriptions.items())},
-        "start": {name: folder_fingerprint(options.get(name)) for name in ("model", "vision_model", "text_model")},
+        "start": {name: folder_fingerprint(options.get(name)) for name in STARTS},
     }
     options = {name: public_name(value) if name in PATHS else value for name, value in options.items()}
     return {**options, **data, "processes": num_processes}

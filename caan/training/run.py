@@ -35,6 +35,7 @@ from caan.training.pushing import open_push, push_progress
 from caan.training.recording import begin_record, publish_model
 from caan.training.resume import record_changes, require_settings, run_settings
 from caan.training.saving import save_model, validate, whiten
+from caan.training.teacher import build_teacher
 from caan.training.timeline import take_up
 from dataset_scripts import read_descriptions
 
@@ -53,7 +54,7 @@ class TrainingRun:
 
     def __init__(self, model: ModelOptions, data: DataOptions, train: TrainOptions, hub: TrainPushOptions | None = None):
         given: dict[str, Any] = {
-            name: getattr(model, name) or None for name in ("model", "vision_model", "text_model")
+            name: getattr(model, name) or None for name in ("model", "vision_model", "text_model", "teacher_model")
         }  # '' = none
         self.model_options, self.hub_options = replace(model, **given), hub or TrainPushOptions()
         self.data_options = replace(data, descriptions=data.descriptions or None)
@@ -109,7 +110,13 @@ class TrainingRun:
             self.tokens = tokenize_descriptions(processor.tokenizer, self.descriptions, length)
         data, options, accelerator = self.data_options, self.options, self.accelerator
         loader = build_loader(self.train_split, image_processor, data, options, accelerator.num_processes)
-        self.loop = TrainingLoop(accelerator, model, loader, options, self.tokens, data.sentences_per_step)
+        teacher = None
+        if name := self.model_options.teacher_model:
+            with accelerator.main_process_first():  # the others read its features from the cache
+                teacher = build_teacher(name, self.model_options.teacher_image_size, loader.dataset, accelerator.device)
+        if (width := teacher.width if teacher else 0) != model.config.teacher_width:
+            model.set_teacher_width(width)
+        self.loop = TrainingLoop(accelerator, model, loader, options, self.tokens, data.sentences_per_step, teacher)
         self.whitens = model.config.whitening > 0
         self.processor = inference_processor(processor, self.model_options.inference_image_size)
         self.image_processor = getattr(self.processor, "image_processor", self.processor)

@@ -6,7 +6,14 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
+from losses_caan import (
+    mine_triplets,
+    relation_loss,
+    retained_knowledge_loss,
+    sketch_photo_contrastive_loss,
+    text_contrastive_loss,
+    triplet_loss,
+)
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
@@ -180,6 +187,7 @@ LOSSES = {  # name -> of sketches, photos (12, 6), labels (12,)
     "relation": lambda s, p, y: relation_loss(s[:, 0].sigmoid(), p[:, 0].sigmoid()),
     "sketch-photo contrast": lambda s, p, y: sketch_photo_contrastive_loss(s, p, y, 0.07),
     "text contrast": lambda s, p, y: text_contrastive_loss(s, p[:4], y, 0.07),
+    "retained knowledge": lambda s, p, y: retained_knowledge_loss(s, p, torch.eye(6), 0.1),
 }
 
 
@@ -219,3 +227,30 @@ def test_losses_of_tensors_without_memory():
     """Shapes can be worked out on the meta device, which has no autocast."""
     empty = torch.empty(4, 3, device="meta")
     assert triplet_loss(empty, empty, empty, 0.3).shape == ()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_retained_knowledge_equals_the_formula(dtype):
+    """Mean over pictures of -sum over photos of grade * log(predicted share); both shares are softmaxes of cosines."""
+    generator = torch.Generator().manual_seed(3)
+    predicted, targets, photos = (torch.randn(n, 5, generator=generator).to(dtype) for n in (3, 3, 7))
+
+    def shares(vector):
+        logits = [sum(a * b for a, b in zip(unit(vector), unit(photo))) / 0.2 for photo in photos.float().tolist()]
+        total = sum(math.exp(logit) for logit in logits)
+        return [math.exp(logit) / total for logit in logits]
+
+    rows = zip(predicted.float().tolist(), targets.float().tolist())
+    losses = [-sum(t * math.log(p) for p, t in zip(shares(one), shares(other))) for one, other in rows]
+    got = retained_knowledge_loss(predicted, targets, photos, 0.2)
+    assert got.dtype == torch.float32 and got.item() == pytest.approx(sum(losses) / 3, abs=1e-5)
+
+
+def test_retained_knowledge_by_hand():
+    """Two photos at right angles, temperature 1: a picture on the first has shares e : 1; the best prediction is the same."""
+    photos, first = torch.eye(2), torch.tensor([[1.0, 0.0]])
+    share = math.e / (math.e + 1)
+    least = -share * math.log(share) - (1 - share) * math.log(1 - share)
+    assert retained_knowledge_loss(3 * first, first, photos, 1.0).item() == pytest.approx(least, abs=1e-6)
+    worst = -share * math.log(1 - share) - (1 - share) * math.log(share)
+    assert retained_knowledge_loss(first.flip(1), first, photos, 1.0).item() == pytest.approx(worst, abs=1e-6)

@@ -5,7 +5,14 @@ import torch
 import torch.nn.functional as F
 from tiny import batch, caan_model, features
 
-from losses_caan import mine_triplets, relation_loss, sketch_photo_contrastive_loss, text_contrastive_loss, triplet_loss
+from losses_caan import (
+    mine_triplets,
+    relation_loss,
+    retained_knowledge_loss,
+    sketch_photo_contrastive_loss,
+    text_contrastive_loss,
+    triplet_loss,
+)
 from modeling_caan import CAANOutput, join
 
 
@@ -210,3 +217,45 @@ def test_a_model_without_text_ignores_text_and_has_the_losses_before_alignment()
     assert torch.allclose(without(**inputs).loss_tri, with_text(**batch()).loss_tri)
     with pytest.raises(ValueError, match="use_text=True"):
         without(**inputs, output_attentions=True)
+
+
+def taught_batch() -> dict:
+    """A batch with what a teacher of five numbers knows of it."""
+    generator = torch.Generator().manual_seed(7)
+    names = {"teacher_photos": 9, "photo_targets": 6, "sketch_targets": 6}
+    return batch() | {name: torch.randn(count, 5, generator=generator) for name, count in names.items()}
+
+
+def test_what_a_teacher_knows_is_one_more_part_of_the_loss():
+    model, inputs = caan_model(teacher_width=5, lambda_teacher=3.0, teacher_temperature=0.2), taught_batch()
+    output = model(**inputs)
+    heads = [
+        model.teacher_head(tokens.global_token)
+        for tokens in (model.encode(inputs["sketch_pixel_values"], "sketch"), model.encode(inputs["pixel_values"], "photo"))
+    ]
+    told = zip(heads, (inputs["sketch_targets"], inputs["photo_targets"]))
+    expected = [retained_knowledge_loss(head, target, inputs["teacher_photos"], 0.2) for head, target in told]
+    assert output.loss_teacher.item() == pytest.approx(sum(expected).item() / 2, abs=1e-6)
+    model.config.lambda_teacher = 0.0
+    without = model(**inputs)
+    assert without.loss_teacher is None
+    assert output.loss.item() == pytest.approx(without.loss.item() + 3 * output.loss_teacher.item(), abs=1e-5)
+
+
+def test_a_model_with_a_teacher_needs_what_it_knows():
+    inputs = taught_batch()
+    with pytest.raises(ValueError, match="learns from a teacher: give teacher_photos, photo_targets and sketch_targets"):
+        caan_model(teacher_width=5)(**{name: value for name, value in inputs.items() if name != "photo_targets"})
+    model = caan_model()  # without one it ignores it
+    assert model(**inputs).loss.item() == model(**batch()).loss.item()
+
+
+def test_retrieval_needs_no_teacher(tmp_path):
+    model = caan_model(teacher_width=5)
+    model.for_inference().save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path)
+    assert again.teacher_head is None and again.config.teacher_width == 0 and model.config.teacher_width == 5
+    for one, other in zip(features(again), features(model)):
+        assert torch.equal(one, other)
+    model.save_pretrained(tmp_path / "whole")
+    assert torch.equal(type(model).from_pretrained(tmp_path / "whole").teacher_head.weight, model.teacher_head.weight)

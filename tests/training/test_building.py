@@ -29,7 +29,8 @@ from caan.parsing import RECIPES, parse_options
 from caan.training.building import build_model, config_fields, uses_text
 from caan.training.command import FAMILIES
 from caan.training.effect import require_effect
-from caan.training.optimizer import build_optimizer, build_schedule, freeze_vision_blocks, vision_blocks
+from caan.training.loop import set_training
+from caan.training.optimizer import build_optimizer, build_schedule, freeze_batch_norms, freeze_vision_blocks, vision_blocks
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor, CAANProcessor
 
@@ -453,3 +454,19 @@ def test_the_processor_for_inference_is_a_copy_of_another_size():
     assert shape == (1, 3, 48, 48) and trained.image_processor.size["height"] == IMAGE_SIZE
     alone = inference_processor(trained.image_processor, 0)
     assert alone is not trained.image_processor and alone.size["height"] == IMAGE_SIZE
+
+
+def test_frozen_batch_norms_keep_weights_and_statistics():
+    model = caan_model(vision_config="resnet")
+    freeze_batch_norms(model)
+    norms = [
+        module for tower in model.vision_towers() for module in tower.modules() if isinstance(module, torch.nn.BatchNorm2d)
+    ]
+    held = {id(p) for norm in norms for p in norm.parameters()}
+    assert norms and {id(p) for p in model.parameters() if not p.requires_grad} - held == {
+        id(p) for p in model.text_encoder.parameters()
+    }
+    before = {name: tensor.clone() for name, tensor in norms[0].state_dict().items()}
+    set_training(model)
+    model.get_image_features(torch.randn(4, 3, 32, 32) + 3).sum().backward()
+    assert all(torch.equal(before[name], tensor) for name, tensor in norms[0].state_dict().items())

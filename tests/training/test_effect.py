@@ -138,3 +138,34 @@ def test_what_is_said_alike_is_no_difference(given):
     for other in ({"size": [1, 3]}, {"part": {"depth": 2}}, {"nothing": 1}, {"table": {"x": 2}}):
         with pytest.raises(ValueError, match="would take no part"):
             require_same(other, Config, "model", "c")
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"teacher_image_size": 64}, "teacher_image_size 64 would take no part: there is no teacher_model. "),
+        (
+            {"model_config": {**CONFIG, "lambda_teacher": 2.0}},
+            "model_config.lambda_teacher 2.0 would take no part: there is no",
+        ),
+        (
+            {"teacher_model": "a/b", "model_config": {**CONFIG, "lambda_teacher": 0}},
+            "teacher_model 'a/b' would take no part: mod",
+        ),
+        (
+            {"model_config": {**CONFIG, "teacher_width": 8}},
+            "model_config.teacher_width 8 would take no part: it is the teacher",
+        ),
+    ],
+)
+def test_a_teacher_without_effect(tmp_path, options, said):
+    assert error_of(tmp_path, **options).startswith(said)
+
+
+def test_batch_norms_that_are_not_there(tmp_path):
+    config = {
+        **CONFIG,
+        "vision_config": {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+    }
+    said = error_of(tmp_path, freeze_batch_norm=True, model_config=config)
+    assert said.startswith("freeze_batch_norm would take no part: ViTModel has no batch norms.")

@@ -159,7 +159,7 @@ def test_the_text_source_is_made_where_the_model_trains(splits):
     model = caan_model()
     tokens = DescriptionTokens(*(batch()[name] for name in ("input_ids", "attention_mask")))
     moves, move = [], model.to
-    model.to = lambda device: (moves.append(device), move(device))[1]
+    model.to = lambda *device, **form: (moves.extend(device), move(*device, **form))[1]
     loader = build_loader(splits["train"], image_processor(), DATA, OPTIONS, 1)
     accelerator = Accelerator(cpu=True)
     loop = TrainingLoop(accelerator, model, loader, OPTIONS, tokens, 2)
