@@ -38,20 +38,31 @@ class Baseline(nn.Module):
 
 
 class CosineClassifier(Baseline):
-    """Plain classification of sketches and photos among the seen classes, by cosine to one learned vector a class."""
+    """Plain classification of sketches and photos among the seen classes, by cosine to one learned vector a class.
 
-    def __init__(self, caan: CAANModel, num_classes: int):
+    Losses of the CAAN are added where it has weights for them; `plain` leaves even their computation out.
+    """
+
+    def __init__(self, caan: CAANModel, num_classes: int, plain: bool = True):
         super().__init__(caan)
+        self.plain = plain
         self.classes = nn.Parameter(torch.randn(num_classes, caan.config.hidden_size) * 0.02)
 
-    def forward(self, pixel_values: Tensor, sketch_pixel_values: Tensor, labels: Tensor, **teacher: Tensor) -> SimpleNamespace:
-        sketches, photos = (self.caan.encode(x, "photo").global_token for x in (sketch_pixel_values, pixel_values))
-        images = torch.cat([sketches, photos]).float()
+    def encode_descriptions(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        return self.caan.encode_descriptions(input_ids, attention_mask)
+
+    def forward(self, pixel_values: Tensor, sketch_pixel_values: Tensor, labels: Tensor, **inputs: Tensor) -> SimpleNamespace:
+        sketches, photos = (self.caan.encode(x, "photo") for x in (sketch_pixel_values, pixel_values))
+        images = torch.cat([sketches.global_token, photos.global_token]).float()
         logits = F.normalize(images, dim=-1) @ F.normalize(self.classes, dim=-1).T / self.config.temperature
         loss = F.cross_entropy(logits, torch.cat([labels, labels]))
-        if teacher:
-            loss = loss + self.config.lambda_teacher * self.caan.teacher_loss(sketches, photos, **teacher)
-        return SimpleNamespace(loss=loss)
+        return SimpleNamespace(loss=loss if self.plain else loss + self._loss_of_caan(sketches, photos, labels, **inputs))
+
+    def _loss_of_caan(self, sketches, photos, labels: Tensor, text_features=None, text_mask=None, **teacher: Tensor) -> Tensor:
+        """CAAN's weighted losses of tokens that are there already."""
+        text = self.caan._read_text(None, None, text_features, text_mask) if self.config.use_text else None
+        known = (teacher.get(name) for name in ("teacher_photos", "sketch_targets", "photo_targets"))
+        return self.caan._losses(sketches, photos, labels, text, tuple(known))["loss"]
 
 
 class PairScorer(Baseline):

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from filelock import FileLock
+from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
 from caan.data.benchmark import Benchmark, make_benchmark
@@ -34,7 +36,7 @@ from caan.training.batches import build_loader
 from caan.training.building import build_model
 from caan.training.loop import TrainingLoop
 from caan.training.precision import build_accelerator
-from caan.training.teacher import build_teacher
+from caan.training.teacher import TeacherSource, build_teacher
 from pipeline_caan import embed_images
 
 HERE = Path(__file__).parent
@@ -55,6 +57,7 @@ class StudyOptions(Options):
     models: str = option(str(SHARED / "models"), "Folder with vit-small-patch14, minilm-l6 and efficientnet-lite0.")
     output_dir: str = option(str(HERE / "results"), "Where the results, the table and the figure go.")
     again: bool = option(False, "Run rows anew that have a result.")
+    keep_scores: str | None = option(None, "Also keep the scores of each row in this folder: rows are combined from them.")
     keep_models: str | None = option(None, "Also save each trained CAAN, in the form for inference, in this folder.")
     table_only: bool = option(False, "Train nothing: only write table and figure of the results that there are.")
 
@@ -68,13 +71,17 @@ def parse_study(description: str, **defaults) -> StudyOptions:
 
 
 class Run(NamedTuple):
-    """What a row is run with: the recipe's options for one fold and seed, and the data."""
+    """What a row is run with: the recipe's options for one fold and seed, and the data.
+
+    permuted_teacher: each photo's target is the teacher's feature of another photo, the control of retained knowledge.
+    """
 
     model_options: ModelOptions
     data: DataOptions
     train: TrainOptions
     splits: Mapping
     benchmark: Benchmark
+    permuted_teacher: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -84,7 +91,11 @@ class Run(NamedTuple):
     def with_config(self, **fields) -> "Run":
         """The same with other fields of CAANConfig."""
         config = {**json.loads(self.model_options.model_config), **fields}
-        return self._replace(model_options=replace(self.model_options, model_config=json.dumps(config)))
+        return self.with_model(model_config=json.dumps(config))
+
+    def with_model(self, **options) -> "Run":
+        """The same with other ModelOptions."""
+        return self._replace(model_options=replace(self.model_options, **options))
 
 
 class Row(NamedTuple):
@@ -95,7 +106,7 @@ class Row(NamedTuple):
             the tokens of the descriptions or None.
         scores: model, image processor, run -> {result name: scores (queries, gallery)}; by default the cosine similarities
             under the row's own name. trains: whether the model is trained at all.
-        options: of TrainOptions, unlike the recipe's.
+        options: of TrainOptions, unlike the recipe's. change: run -> the run with other options of model and data.
     """
 
     name: str
@@ -103,6 +114,7 @@ class Row(NamedTuple):
     scores: Callable | None = None
     trains: bool = True
     options: Mapping = {}
+    change: Callable | None = None
 
 
 def build_caan(run: Run, descriptions: Mapping[str, Sequence[str]] | None = None) -> tuple:
@@ -121,12 +133,15 @@ def build_caan(run: Run, descriptions: Mapping[str, Sequence[str]] | None = None
 def fit(model, image_processor, tokens, run: Run, name: str) -> dict:
     """Trains as train.py does, without checkpoints. Returns images seen, seconds, and the mean loss of the last tenth."""
     options, losses, start = run.train, [], time.perf_counter()
+    AcceleratorState._reset_state(reset_partial_state=True)  # rows of one process may differ in precision
     accelerator = build_accelerator(options)
     loader = build_loader(run.splits["train"], image_processor, run.data, options, 1)
     teacher = None
     if run.model_options.teacher_model:
         told = run.model_options.teacher_model, run.model_options.teacher_image_size
         teacher = build_teacher(*told, loader.dataset, accelerator.device)
+        if run.permuted_teacher:
+            teacher = TeacherSource(teacher.photos[torch.randperm(len(teacher.photos))], teacher.rows)
         getattr(model, "caan", model).set_teacher_width(teacher.width)
     loop = TrainingLoop(accelerator, model, loader, options, tokens, run.data.sentences_per_step, teacher)
     with tqdm(total=loop.total_steps, desc=name, mininterval=5) as bar:
@@ -187,8 +202,13 @@ def prepare(options: StudyOptions, fold: int, seed: int) -> Run:
     return Run(model_options, data, train, splits, make_benchmark(splits, "test"))
 
 
-def run_row(row: Row, run: Run, folder: Path | None = None) -> dict[str, dict]:
-    """Trains and judges one row, and saves what was trained in `folder`. Returns result name -> what is kept of it."""
+def run_row(row: Row, run: Run, folder: Path | None = None, scores_in: Path | None = None) -> dict[str, dict]:
+    """Trains and judges one row, saves what was trained in `folder` and its own scores in `scores_in`.
+
+    Returns result name -> what is kept of it.
+    """
+    if row.change:
+        run = row.change(run)
     run = run._replace(train=replace(run.train, **row.options))
     set_seed(run.train.seed)
     model, image_processor, tokens = row.build(run)
@@ -202,6 +222,9 @@ def run_row(row: Row, run: Run, folder: Path | None = None) -> dict[str, dict]:
     cost |= {"trained_parameters": parameters, "seconds_to_rank": time.perf_counter() - start}
     if folder is not None and row.trains:
         keep_model(model, image_processor, folder)
+    if scores_in is not None:
+        scores_in.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"scores": scores[row.name].contiguous()}, scores_in.with_suffix(".safetensors"))
     return {name: {**judge(value, run.benchmark), **cost} for name, value in scores.items()}
 
 
@@ -211,12 +234,12 @@ def keep_model(model, image_processor, folder: Path) -> None:
     image_processor.save_pretrained(folder)
 
 
-def model_folder(options: StudyOptions, name: str, key: Mapping) -> Path | None:
-    """Where a row's model is kept, such as `DIR/caan-fold0-seed0-2ep`."""
-    if options.keep_models is None:
+def kept_as(folder: str | None, name: str, key: Mapping) -> Path | None:
+    """Where a row's model or scores are kept, such as `DIR/caan-fold0-seed0-2ep`; None where they are not."""
+    if folder is None:
         return None
     words = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return Path(options.keep_models) / f"{words}-fold{key['fold']}-seed{key['seed']}-{key['epochs']}ep"
+    return Path(folder) / f"{words}-fold{key['fold']}-seed{key['seed']}-{key['epochs']}ep"
 
 
 def run_study(study: str, rows: Sequence[Row], options: StudyOptions, show: Callable[[list[dict], Path], None]) -> None:
@@ -233,7 +256,9 @@ def run_study(study: str, rows: Sequence[Row], options: StudyOptions, show: Call
                 if done and not options.again:
                     print(f"{row.name}, fold {fold}, seed {seed}: there is a result (--again runs it anew)", flush=True)
                     continue
-                results = run_row(row, run, model_folder(options, row.name, key))
+                results = run_row(
+                    row, run, kept_as(options.keep_models, row.name, key), kept_as(options.keep_scores, row.name, key)
+                )
                 add_results(folder / STORE, row.name, {**key, "study": study}, results)
     names = {row.name for row in rows}
     show([r for r in read_results(folder / STORE) if r["trained_as"] in names], folder / study)

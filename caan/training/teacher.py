@@ -34,6 +34,7 @@ class TeacherSource:
     """
 
     def __init__(self, features: torch.Tensor, rows: torch.Tensor):
+        self.rows = rows
         self.photos = F.normalize(features - features.mean(dim=0), dim=-1)
         self.classes = torch.stack([self.photos[rows == row].mean(dim=0) for row in range(int(rows.max()) + 1)])
         chosen = torch.linspace(0, len(features) - 1, min(MOST, len(features))).round().long()
