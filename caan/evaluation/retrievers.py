@@ -5,8 +5,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from huggingface_hub import try_to_load_from_cache
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from transformers.utils import CONFIG_NAME
 
 from caan.data.processors import build_image_processor, preprocessed_size
 from caan.errors import naming
@@ -124,9 +126,15 @@ def identify(name: str, config) -> EvaluatedModel:
     folder = Path(name)
     return EvaluatedModel(
         weights=weights_fingerprint(folder) if weight_files(folder) else None,
-        revision=None if folder.is_dir() else getattr(config, "_commit_hash", None),
+        revision=None if folder.is_dir() else commit_of(name, config),
         seen_classes=learned_classes(name, config.model_type),
     )
+
+
+def commit_of(name: str, config) -> str | None:
+    """The commit that a Hub id was loaded from; transformers 5.24 no longer notes it in the config, the cache's path tells."""
+    file = try_to_load_from_cache(name, CONFIG_NAME)
+    return getattr(config, "_commit_hash", None) or (Path(file).parent.name if isinstance(file, str) else None)
 
 
 @torch.inference_mode()

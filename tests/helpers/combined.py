@@ -52,11 +52,21 @@ def whiten(model: CAANModel, seed: int) -> CAANModel:
     return model
 
 
+@torch.no_grad()
+def centre(model: CAANModel, processor) -> CAANModel:
+    """Takes the mean vector of some pictures off, so that vectors of different pictures differ, as a trained model's do."""
+    for modality in ("sketch", "photo"):
+        batch = pixels(processor, SKETCHES if modality == "sketch" else PHOTOS, modality=modality)
+        tower = model.image_encoder if model.config.share_vision_encoder or modality == "photo" else model.sketch_encoder
+        tower.projection.bias -= model.encode(batch, modality).global_token.mean(dim=0)
+    return model
+
+
 def save_member(folder: Path, kind: str, seed: int = 0, facts: dict | None = None, **settings) -> Path:
     """A folder as train.py leaves it, of one of the `MEMBERS`; `settings` are of its image processor."""
     fields, own = MEMBERS[kind]
-    model, processor = whiten(caan_model(seed, **fields), seed + 5), image_processor(**{**own, **settings})
-    model.save_pretrained(folder)
+    processor = image_processor(**{**own, **settings})
+    centre(whiten(caan_model(seed, **fields), seed + 5), image_processor(**own)).save_pretrained(folder)
     processor.save_pretrained(folder)
     if facts is not None:
         (folder / FACTS_FILE).write_text(json.dumps({**FACTS, **facts}))
