@@ -677,8 +677,11 @@ class CAANEnsembleModel(PreTrainedModel):
     _no_split_modules = CAANModel._no_split_modules
 
     def __init__(self, config: CAANEnsembleConfig):
+        attention, members = config._attn_implementation, config.member_configs()
         super().__init__(config)
-        self.members = nn.ModuleList(map(CAANModel, config.member_configs()))
+        for member in members if attention not in (None, "sdpa") else ():  # which each takes by itself where it can
+            member._attn_implementation = attention
+        self.members = nn.ModuleList(map(CAANModel, members))
         self.post_init()
 
     @property

@@ -1,7 +1,6 @@
 """The work of `caan combine`: load the members, join them, check what was written, and only then give the folder its name."""
 
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -24,8 +23,11 @@ from processing_caan import CAANImageProcessor
 TOLERANCE = 1e-4  # of a cosine of float32 vectors
 
 
-def combine(models: Sequence[str], options: CombineOptions) -> Combination:
+def combine(models: Sequence[str], options: CombineOptions, command: Sequence[str]) -> Combination:
     """Writes the combination of `models`, folders or Hub ids, into `options.output_dir`; returns its record.
+
+    Args:
+        command: the command line, `caan combine` first, for the record.
 
     Raises:
         ValueError: a model or a weight that cannot be used, or a folder that holds something; nothing was written.
@@ -40,7 +42,7 @@ def combine(models: Sequence[str], options: CombineOptions) -> Combination:
         names = numbered(member.origin["name"] for member in members)
         record = Combination(
             members=[member.describe(name) for member, name in zip(members, names)],
-            command=public_command(sys.argv),
+            command=public_command(command),
             date=date.today().isoformat(),
             versions=installed_versions(),
         )

@@ -30,6 +30,6 @@ def main(argv: list[str], prog: str) -> int:
         from caan.evaluation.combination import member_table
 
         disable_progress_bar()  # of reading and writing weights
-        combination = combine(given.models, options)
+        combination = combine(given.models, options, [prog, *argv])
     print(f"{member_table(combination)}\n\nwritten: {options.output_dir}")
     return 0

@@ -56,9 +56,7 @@ def prepare_folder(source: Path, target: Path, repo: str, full: bool = False, li
 def require_model(source: Path) -> None:
     """Raises ValueError, naming the folder, where it holds no CAAN."""
     if not (source / "config.json").is_file():
-        raise ValueError(
-            f"{source} holds no CAAN: give the folder that train.py or caan combine wrote, the one with config.json."
-        )
+        raise ValueError(f"{source} holds no CAAN: give the folder that train.py wrote, the one with config.json.")
     with naming("folder", str(source)):
         kind = AutoConfig.from_pretrained(source).model_type
     if kind not in MODEL_TYPES:

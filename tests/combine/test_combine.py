@@ -261,7 +261,7 @@ def test_the_record_tells_what_the_members_are_and_cost(trained, tmp_path):
         own = [tensor for name, tensor in tensors.items() if name.startswith(f"members.{place}.")]
         assert member.bytes == sum(tensor.nbytes for tensor in own)
     assert record.total("bytes") == first.bytes + second.bytes
-    assert record.command.startswith("caan combine") or record.command
+    assert record.command == "caan combine seen more --weights 1 0.5 --output_dir both"
 
 
 def test_multiplications_are_those_of_products_and_convolutions():

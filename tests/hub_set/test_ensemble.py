@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
+from PIL import Image
 from tiny import (
     HIDDEN_SIZE,
     assert_same_tensors,
@@ -98,6 +99,30 @@ def test_every_form_of_a_picture_also_an_open_file_that_is_read_once(tmp_path):
         image = sketch() if modality == "sketch" else picture
         read = pixels(process, Stream(encoded(image)), modality=modality)
         assert torch.equal(read, pixels(process, image, modality=modality))
+
+
+def odd_pictures(folder) -> list:
+    """16 bits of which 12 are used, a camera's rotation, transparency, a large JPEG that sketches are read smaller from."""
+    ramp = np.linspace(0, 4095, 64 * 64).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(ramp).save(folder / "deep.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sketch(size=(90, 60), box=(5, 10, 40, 30)).save(folder / "turned.jpg", exif=exif)
+    clear = sketch().convert("RGBA")
+    clear.putalpha(Image.fromarray(np.uint8(255 * (np.asarray(sketch().convert("L")) < 128))))
+    clear.save(folder / "clear.png")
+    sketch(size=(2000, 1600), box=(300, 200, 1500, 1200), width=9).save(folder / "large.jpg")
+    return [folder / name for name in ("deep.png", "turned.jpg", "clear.png", "large.jpg")]
+
+
+@pytest.mark.parametrize("modality", ["photo", "sketch"])
+def test_odd_pictures_are_read_as_by_each_processor_alone(tmp_path, modality):
+    files = odd_pictures(tmp_path)[0 if modality == "photo" else 1 :]
+    for process, part in zip(members()[1], (np.s_[..., :32, :32], np.s_[..., 32:])):
+        expected = pixels(process, files, modality=modality)
+        assert torch.equal(pixels(ensemble_processor(), files, modality=modality)[part], expected)
+        made = pixels(ensemble_processor(), [Image.open(file) for file in files], modality=modality)
+        assert torch.equal(made[part], pixels(process, [Image.open(file) for file in files], modality=modality))
 
 
 def test_options_of_a_call_reach_every_part():
@@ -241,6 +266,21 @@ def test_auto_classes_load_it_without_a_complaint(folder):
     assert (type(model), type(process), type(both)) == (CAANEnsembleModel, CAANImageProcessor, CAANImageProcessor)
     assert_same_tensors(model, ensemble())
     assert torch.equal(pixels(process, PHOTOS), pixels(ensemble_processor(), PHOTOS))
+
+
+def test_an_attention_that_is_asked_for_is_every_members(folder):
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    assert [member.image_encoder.encoder.config._attn_implementation for member in model.members] == ["eager", "eager"]
+    sheet = pixels(ensemble_processor(), PHOTOS)
+    with torch.no_grad():
+        assert torch.allclose(model.get_image_features(sheet), ensemble().get_image_features(sheet), atol=1e-6)
+
+
+def test_saved_again_it_is_the_same(folder, tmp_path):
+    AutoModel.from_pretrained(folder).save_pretrained(tmp_path)
+    AutoImageProcessor.from_pretrained(folder).save_pretrained(tmp_path)
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_the_pipeline_ranks_by_the_mean_cosine(folder):
