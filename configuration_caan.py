@@ -5,8 +5,10 @@ The paper's own hyper-parameters are not public: every default here is ours, cho
 or measured by this package, and each is a field so that another choice needs no code.
 """
 
+import copy
 import json
 import os
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +46,8 @@ SENTENCE_FILES = {
 INSTALLED = not __package__
 # Modules that retrieval never uses.
 TRAINING_MODULES = ("text_encoder", "text_projection", "sketch_alignment", "image_alignment", "teacher_head")
+# What a config says of its own file, and not of the model that is a member of another.
+NOT_OF_A_MEMBER = {"architectures", "auto_map", "custom_pipelines", "dtype", "model_type", "transformers_version"}
 
 
 def build_config(config: dict | PreTrainedConfig | None, default_type: str) -> PreTrainedConfig:
@@ -57,8 +61,32 @@ def build_config(config: dict | PreTrainedConfig | None, default_type: str) -> P
     return AutoConfig.for_model(fields.pop("model_type", default_type), **fields)
 
 
+class HubConfig(PreTrainedConfig):
+    """What a config writes beside its own fields: wherever a model is saved or pushed, its config is."""
+
+    def to_diff_dict(self):
+        """What is saved. The encoders' origin is left out, as transformers does with the config's own: it may be a path of
+        the machine that trained. The pipeline's name is added, so that every saved model brings it along."""
+        output = super().to_diff_dict()
+        for name in self.sub_configs:
+            output[name].pop("_name_or_path", None)
+        return {**output, "custom_pipelines": PIPELINES}
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs):
+        """Writes config.json, and `SENTENCE_FILES` beside it.
+
+        A config_sentence_transformers.json that is there stays, since its owner may have changed prompts in it.
+        """
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in SENTENCE_FILES.items():
+            if name != "config_sentence_transformers.json" or not (folder / name).exists():
+                (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
+
 @strict
-class CAANConfig(PreTrainedConfig):
+class CAANConfig(HubConfig):
     r"""
     Args:
         vision_config (`dict` or `PreTrainedConfig`, *optional*, defaults to a ViT-B/16):
@@ -173,29 +201,74 @@ class CAANConfig(PreTrainedConfig):
                 f"(max_position_embeddings = {readable})."
             )
 
-    def to_diff_dict(self):
-        """What is saved. The encoders' origin is left out, as transformers does with the config's own: it may be a path of
-        the machine that trained. The pipeline's name is added, so that every saved model brings it along."""
-        output = super().to_diff_dict()
-        for name in self.sub_configs:
-            output[name].pop("_name_or_path", None)
-        return {**output, "custom_pipelines": PIPELINES}
 
-    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs):
-        """Writes config.json, and `SENTENCE_FILES` beside it: wherever a model is saved or pushed, its config is.
-
-        A config_sentence_transformers.json that is there stays, since its owner may have changed prompts in it.
-        """
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in SENTENCE_FILES.items():
-            if name != "config_sentence_transformers.json" or not (folder / name).exists():
-                (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+def fields_of_member(config: CAANConfig | dict) -> dict:
+    """The fields of a config that make the model, without those of its file."""
+    fields = config.to_diff_dict() if isinstance(config, PreTrainedConfig) else config
+    return {name: value for name, value in fields.items() if name not in NOT_OF_A_MEMBER}
 
 
-CAANConfig.register_for_auto_class()
-if INSTALLED:
-    AutoConfig.register("caan", CAANConfig, exist_ok=True)
+@strict
+class CAANEnsembleConfig(HubConfig):
+    r"""Several trained CAANs as one model, which `caan combine` makes; ours.
 
-__all__ = ["CAANConfig"]
+    Each member sees the picture as its own image processor makes it. So `pixel_values` hold a part for each way in which the
+    members want it, side by side from the left, at the top; what is below a lower part is 0. Members of equal settings have one
+    part.
+
+    Args:
+        members (list of `CAANConfig` or of `dict`): The config of each member, kept as a `dict` of its fields.
+        member_weights (list of `float`): The share of each member's cosine in that of the whole, above 0 and relative to the
+            others'.
+        member_parts (list of `(left, height, width)`): Each member's part of `pixel_values`, in pixels.
+        hidden_size (`int`): Width of the features: the sum of the members', whatever is given.
+    """
+
+    model_type = "caan_ensemble"
+    has_no_defaults_at_init = True  # there is no combined model of nothing
+    use_text = False  # of no member
+
+    members: list | tuple = ()
+    member_weights: list | tuple = ()
+    member_parts: list | tuple = ()
+    hidden_size: int = 0
+
+    def __post_init__(self, **kwargs):
+        if INSTALLED:  # then the task is registered, and must not ask for trust_remote_code
+            kwargs.pop("custom_pipelines", None)
+        self.members = [config.to_diff_dict() if isinstance(config, PreTrainedConfig) else config for config in self.members]
+        self.members = [fields_of_member(config) for config in self.members]
+        self.hidden_size = sum(config.hidden_size for config in self.member_configs())
+        super().__post_init__(**kwargs)
+
+    def member_configs(self) -> list[CAANConfig]:
+        """The members' configs, new ones at each call."""
+        return [CAANConfig(**copy.deepcopy(fields)) for fields in self.members]
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of `pixel_values`."""
+        return max(h for _, h, _ in self.member_parts), max(left + w for left, _, w in self.member_parts)
+
+    def validate_members(self):
+        """Part of the `@strict` validation."""
+        counts = {len(self.members), len(self.member_weights), len(self.member_parts)}
+        if len(counts) > 1 or len(self.members) < 2:
+            raise ValueError(
+                f"A combined model has two or more members, each with a weight and a part; got {len(self.members)} members, "
+                f"{len(self.member_weights)} weights and {len(self.member_parts)} parts."
+            )
+        for weight in self.member_weights:
+            if not 0 < weight < inf:  # NaN too
+                raise ValueError(f"member_weights must be numbers above 0, got {weight}.")
+
+
+# model_type of what gives vectors of sketches and photos by itself; other vision models are baselines.
+MODEL_TYPES = (CAANConfig.model_type, CAANEnsembleConfig.model_type)
+
+for config_class in (CAANConfig, CAANEnsembleConfig):
+    config_class.register_for_auto_class()
+    if INSTALLED:
+        AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
+
+__all__ = ["CAANConfig", "CAANEnsembleConfig"]

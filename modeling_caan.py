@@ -23,7 +23,7 @@ from transformers.utils import logging
 from transformers.utils.generic import ModelOutput, can_return_tuple
 
 try:  # as a module of the Hub repository
-    from .configuration_caan import INSTALLED, TRAINING_MODULES, CAANConfig
+    from .configuration_caan import INSTALLED, TRAINING_MODULES, CAANConfig, CAANEnsembleConfig
     from .ink_caan import crop_to_ink  # not used here, nor are the last three: what is imported travels with the weights
     from .losses_caan import (
         mine_triplets,
@@ -39,7 +39,7 @@ try:  # as a module of the Hub repository
 except ImportError:
     if __package__:
         raise
-    from configuration_caan import INSTALLED, TRAINING_MODULES, CAANConfig  # as installed modules
+    from configuration_caan import INSTALLED, TRAINING_MODULES, CAANConfig, CAANEnsembleConfig  # as installed modules
     from ink_caan import crop_to_ink
     from losses_caan import (
         mine_triplets,
@@ -412,6 +412,13 @@ class CAANOutput(ModelOutput):
     image_text_attentions: tuple[torch.Tensor, ...] | None = None
 
 
+def share_weights(model):
+    """A copy of a model over the same memory. Its tensors are new, so that casting or moving it leaves the model as it is."""
+    shared = {id(b): b.detach() for b in model.buffers()}
+    shared |= {id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad) for p in model.parameters()}
+    return copy.deepcopy(model, shared)
+
+
 class CAANModel(PreTrainedModel):
     """Two vision encoders, a text encoder, cross-modal alignment, a relation network and their losses."""
 
@@ -534,10 +541,7 @@ class CAANModel(PreTrainedModel):
 
     def for_inference(self) -> "CAANModel":
         """A model without what only training needs (`TRAINING_MODULES`) that shares this one's weights."""
-        # The tensors are new over the same memory, so that casting or moving the copy leaves this model as it is.
-        shared = {id(b): b.detach() for b in self.buffers()}
-        shared |= {id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad) for p in self.parameters()}
-        model = copy.deepcopy(self, shared)
+        model = share_weights(self)
         for name in TRAINING_MODULES:
             if hasattr(model, name):
                 delattr(model, name)
@@ -682,12 +686,115 @@ class CAANModel(PreTrainedModel):
         return relation_loss(self.score_pairs(anchor, positive), self.score_pairs(anchor, negative))
 
 
-CAANModel.register_for_auto_class("AutoModel")
-if INSTALLED:
-    AutoModel.register(CAANConfig, CAANModel, exist_ok=True)
+# ----------------------------------------------------------------------------------------------------------- several as one
+
+
+def cut_part(pixel_values: torch.Tensor, part) -> torch.Tensor:
+    """The part `(left, height, width)` of pictures (batch, 3, height of all, width of all): (batch, 3, height, width)."""
+    left, height, width = part
+    return pixel_values[..., :height, left : left + width].contiguous()
+
+
+def concatenate_features(features, weights) -> torch.Tensor:
+    """Unit vectors (batch, d_i) of each member -> unit vectors (batch, sum of d_i).
+
+    Member i's are multiplied by the root of its share of the weights, so that the cosine of two such vectors is the mean of the
+    members' cosines, weighted by `weights`.
+    """
+    shares = [(weight / sum(weights)) ** 0.5 for weight in weights]
+    return torch.cat([share * vectors for share, vectors in zip(shares, features)], dim=-1)
+
+
+class CAANEnsembleModel(PreTrainedModel):
+    """Several trained CAANs, whose cosines are averaged. It is used as a `CAANModel` is, and not trained. Ours.
+
+    `pixel_values` are (batch, 3, *config.input_size), as its image processor makes them: `CAANEnsembleConfig` says how the
+    members' pictures lie in them. What needs the tokens of one network is asked of the member of the greatest weight.
+    """
+
+    config: CAANEnsembleConfig
+    base_model_prefix = "caan_ensemble"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    _supports_sdpa = True
+    _no_split_modules = CAANModel._no_split_modules
+
+    def __init__(self, config: CAANEnsembleConfig):
+        attention, members = config._attn_implementation, config.member_configs()
+        super().__init__(config)
+        for member in members if attention not in (None, "sdpa") else ():  # which each takes by itself where it can
+            member._attn_implementation = attention
+        self.members = nn.ModuleList(map(CAANModel, members))
+        self.post_init()
+
+    @property
+    def heaviest(self) -> int:
+        """Which member has the greatest weight; of equals the first."""
+        weights = list(self.config.member_weights)
+        return weights.index(max(weights))
+
+    def get_input_embeddings(self):
+        """None, as of each member."""
+        return
+
+    def get_sketch_features(self, pixel_values) -> torch.Tensor:
+        """Unit vectors (batch, hidden_size) of sketches (batch, 3, height, width)."""
+        parts = self._cut(pixel_values)
+        vectors = [member.get_sketch_features(part) for member, part in zip(self.members, parts)]
+        return concatenate_features(vectors, self.config.member_weights)
+
+    def get_image_features(self, pixel_values) -> torch.Tensor:
+        """Unit vectors (batch, hidden_size) of photos (batch, 3, height, width)."""
+        parts = self._cut(pixel_values)
+        vectors = [member.get_image_features(part) for member, part in zip(self.members, parts)]
+        return concatenate_features(vectors, self.config.member_weights)
+
+    def get_relation_tokens(self, pixel_values, modality: str) -> torch.Tensor:
+        """`CAANModel.get_relation_tokens` of the heaviest member."""
+        return self.members[self.heaviest].get_relation_tokens(self._cut(pixel_values)[self.heaviest], modality)
+
+    def score_pairs(self, sketch_tokens, image_tokens) -> torch.Tensor:
+        """`CAANModel.score_pairs` of the heaviest member."""
+        return self.members[self.heaviest].score_pairs(sketch_tokens, image_tokens)
+
+    def for_inference(self) -> "CAANEnsembleModel":
+        """A model that shares this one's weights: it has no other form."""
+        return share_weights(self).eval()
+
+    @can_return_tuple
+    def forward(self, pixel_values=None, sketch_pixel_values=None, labels=None, **kwargs) -> CAANOutput:
+        """Features of photos and sketches, either or both; `last_hidden_state` and losses are of single models.
+
+        Raises ValueError without pictures, and with `labels`: members are trained apart.
+        """
+        if labels is not None:
+            raise ValueError("A combined model has no loss: train its members apart, and combine them anew.")
+        if pixel_values is None and sketch_pixel_values is None:
+            raise ValueError("Give pixel_values (photos), sketch_pixel_values, or both.")
+        photos = None if pixel_values is None else self.get_image_features(pixel_values)
+        sketches = None if sketch_pixel_values is None else self.get_sketch_features(sketch_pixel_values)
+        return CAANOutput(pooler_output=photos, image_embeds=photos, sketch_embeds=sketches)
+
+    def _cut(self, pixel_values) -> list[torch.Tensor]:
+        """Each member's pictures. Raises ValueError for pictures that the ensemble's image processor did not make."""
+        height, width = self.config.input_size
+        if pixel_values.ndim != 4 or tuple(pixel_values.shape[-2:]) != (height, width):
+            raise ValueError(
+                f"pixel_values are {tuple(pixel_values.shape)}, and this combined model takes (batch, 3, {height}, {width}): "
+                "the pictures of all members side by side, as its own image processor makes them."
+            )
+        return [cut_part(pixel_values, part) for part in self.config.member_parts]
+
+
+for config_class, model_class in ((CAANConfig, CAANModel), (CAANEnsembleConfig, CAANEnsembleModel)):
+    model_class.register_for_auto_class("AutoModel")
+    if INSTALLED:
+        AutoModel.register(config_class, model_class, exist_ok=True)
 
 __all__ = [
     "CAANConfig",
+    "CAANEnsembleConfig",
+    "CAANEnsembleModel",
     "CAANImageProcessor",
     "CAANModel",
     "CAANOutput",

@@ -397,13 +397,20 @@ def difference(made: dict, own: dict) -> str | None:
 
 
 def feature_settings(model) -> dict:
-    """`FEATURE_SETTINGS` of a model's config, where it has one."""
-    return {name: getattr(getattr(model, "config", None), name, None) for name in FEATURE_SETTINGS}
+    """`FEATURE_SETTINGS` of a model's config, where it has one; of a combined model those of its members, and their weights."""
+    config: Any = getattr(model, "config", None)
+    settings: dict = {name: getattr(config, name, None) for name in FEATURE_SETTINGS}
+    if members := getattr(config, "members", None):
+        settings["members"] = [{name: fields.get(name) for name in FEATURE_SETTINGS} for fields in members]
+        settings["member_weights"] = [float(weight) for weight in config.member_weights]
+    return settings
 
 
 def photo_settings(image_processor) -> dict:
-    """`PHOTO_SETTINGS` of an image processor, as a gallery's file gives them back."""
-    settings = {name: getattr(image_processor, name, None) for name in PHOTO_SETTINGS}
+    """`PHOTO_SETTINGS` of an image processor, or of each of its parts, as a gallery's file gives them back."""
+    settings: dict = {name: getattr(image_processor, name, None) for name in PHOTO_SETTINGS}
+    if parts := getattr(image_processor, "parts", None):
+        settings = {"parts": [{name: part.get(name) for name in PHOTO_SETTINGS} for part in parts]}
     return json.loads(json.dumps(settings, default=lambda value: dict(value) if hasattr(value, "keys") else str(value)))
 
 

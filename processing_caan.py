@@ -20,19 +20,19 @@ from xml.parsers import expat
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from transformers import AutoImageProcessor, AutoProcessor, ProcessorMixin
+from transformers import AutoImageProcessor, AutoProcessor, BatchFeature, ProcessorMixin
 from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import PILImageResampling
 from transformers.processing_utils import ImagesKwargs, ProcessingKwargs
 from transformers.utils import cached_file
 
 try:  # as a module of the Hub repository
-    from .configuration_caan import INSTALLED, CAANConfig
+    from .configuration_caan import INSTALLED, CAANConfig, CAANEnsembleConfig
     from .ink_caan import crop_to_ink, doubt, find_drawing, is_clean, shade_silhouette, square_of
 except ImportError:
     if __package__:
         raise
-    from configuration_caan import INSTALLED, CAANConfig  # as an installed module
+    from configuration_caan import INSTALLED, CAANConfig, CAANEnsembleConfig  # as an installed module
     from ink_caan import crop_to_ink, doubt, find_drawing, is_clean, shade_silhouette, square_of
 
 MODALITIES = ("sketch", "photo")
@@ -536,6 +536,25 @@ def visible_ground(image: Image.Image) -> str:
 # ---------------------------------------------------------------------------------------------------------------- processors
 
 
+def read_once(image: Any, modality: str) -> Any:
+    """A picture in a form that several processors can read, without decoding a photo or emptying an open file again.
+
+    What cannot be read stays as it is: the first processor's error names it.
+    """
+    try:
+        if modality == "photo":
+            return read_picture(image)
+        return as_file(image).getvalue() if hasattr(image, "read") else image
+    except ValueError:
+        return image
+
+
+def side_by_side(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures (batch, 3, h_i, w_i) from left to right, 0 below the lower ones: (batch, 3, largest h_i, sum of w_i)."""
+    height = max(part.shape[-2] for part in parts)
+    return np.concatenate([np.pad(part, ((0, 0), (0, 0), (0, height - part.shape[-2]), (0, 0))) for part in parts], axis=-1)
+
+
 class CAANImagesKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
     """
     modality (`str`): "sketch" or "photo".
@@ -560,9 +579,14 @@ class CAANImageProcessor(PilBackend):
 
     `images`: one picture or several, in the forms that `as_batch` lists, of any mode and size. A sketch without ink and an
     unreadable file raise a ValueError that names the file, or the position where there is no file.
+
+    The processor of a combined model (`CAANEnsembleConfig`) has `parts`, the settings of an image processor each: a picture is
+    made by each of these, and what they make lies side by side from the left, at the top, in `pixel_values` of `size`. Its
+    other settings are those of the heaviest member, which explains what was found; options of a call are for all parts.
     """
 
     valid_kwargs = CAANImagesKwargs
+    parts: list[dict] | None = None
     modality = "photo"
     ink_threshold = 0.1
     ink_padding = 0.05
@@ -603,6 +627,26 @@ class CAANImageProcessor(PilBackend):
         picture = read_picture(image, at_least=None if mode == "border" else SKETCH_SIDE)
         sketch = take_sketch(picture, threshold, padding, mode, width)
         return shade_silhouette(sketch, shade, threshold) if shade else sketch
+
+    def preprocess(self, images, *args, **options):
+        """`pixel_values` of pictures, by this processor or, where it has `parts`, by those of the members.
+
+        Raises ValueError where options of the call, such as `size`, give parts of a size that the model does not take.
+        """
+        if not self.parts:
+            return super().preprocess(images, *args, **options)
+        wanted = options.pop("return_tensors", None)
+        options["modality"] = options.get("modality") or self.modality
+        pictures = [read_once(image, options["modality"]) for image in as_batch(images)[0]]
+        processors = [type(self)(**settings) for settings in self.parts]
+        made = [processor(pictures, *args, return_tensors="np", **options)["pixel_values"] for processor in processors]
+        pixels = side_by_side(made)
+        if pixels.shape[-2:] != (self.size["height"], self.size["width"]):
+            raise ValueError(
+                f"The parts of a combined model's pictures have sizes of their own, together {self.size['height']} x "
+                f"{self.size['width']}, and not {pixels.shape[-2]} x {pixels.shape[-1]}: leave size and do_resize out."
+            )
+        return BatchFeature({"pixel_values": pixels if wanted else list(pixels)}, tensor_type=wanted)
 
     def process_image(self, image, modality=None, **options):
         """One picture as (3, height, width) uint8, before resizing."""
@@ -659,7 +703,8 @@ CAANProcessor.register_for_auto_class("AutoProcessor")
 if INSTALLED:
     # One class for both names: asking for the torchvision backend must not warn that there is only this one.
     classes = {"pil": CAANImageProcessor, "torchvision": CAANImageProcessor}
-    AutoImageProcessor.register(CAANConfig, image_processor_classes=classes, exist_ok=True)
-    AutoProcessor.register(CAANConfig, CAANProcessor, exist_ok=True)
+    for config_class in (CAANConfig, CAANEnsembleConfig):
+        AutoImageProcessor.register(config_class, image_processor_classes=classes, exist_ok=True)
+        AutoProcessor.register(config_class, CAANProcessor, exist_ok=True)
 
 __all__ = ["CAANImageProcessor", "CAANProcessor", "as_batch", "open_image"]

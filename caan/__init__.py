@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 from caan.registration import register_with_transformers
 
 if TYPE_CHECKING:
-    from configuration_caan import CAANConfig
-    from modeling_caan import CAANModel, CAANOutput
+    from configuration_caan import CAANConfig, CAANEnsembleConfig
+    from modeling_caan import CAANEnsembleModel, CAANModel, CAANOutput
     from pipeline_caan import Gallery, SketchRetrievalPipeline
     from processing_caan import CAANImageProcessor, CAANProcessor
 
 __version__ = "0.1.0"
 __all__ = [
     "CAANConfig",
+    "CAANEnsembleConfig",
+    "CAANEnsembleModel",
     "CAANImageProcessor",
     "CAANModel",
     "CAANOutput",
@@ -33,6 +35,8 @@ __all__ = [
 ]
 HOMES = {
     "CAANConfig": "configuration_caan",
+    "CAANEnsembleConfig": "configuration_caan",
+    "CAANEnsembleModel": "modeling_caan",
     "CAANImageProcessor": "processing_caan",
     "CAANModel": "modeling_caan",
     "CAANOutput": "modeling_caan",

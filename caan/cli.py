@@ -21,6 +21,7 @@ COMMANDS = {
     "search": ("caan.search.search_command", "find photos of a gallery by a sketch"),
     "gallery": ("caan.search.gallery_command", "list, check, move and remove galleries"),
     "app": ("caan.search.app.command", "search a gallery in the browser, by drawing"),
+    "combine": ("caan.combine.command", "make one model of several that are trained"),
     "describe": ("caan.descriptions.command", "write descriptions of classes with a language model"),
     "export": ("caan.export.command", "write the towers as ONNX or torch.export files, checked and scored"),
     "figures": ("caan.figures.command", "show what the processor makes of pictures of sketches"),

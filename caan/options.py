@@ -60,6 +60,12 @@ class Options:
                     raise ValueError(f"{item.name} must be {allowed}, got {number}.")
 
 
+def require_folder_name(output_dir: str) -> None:
+    """Raises ValueError for a blank name, and for a home that the shell did not write out."""
+    if not output_dir.strip() or output_dir.startswith("~"):
+        raise ValueError(f"output_dir must be the path of a folder, written out, got {output_dir!r}.")
+
+
 @dataclass
 class SourceOptions(Options):
     """Which data, and what becomes of the incomplete and the broken."""
@@ -189,8 +195,7 @@ class TrainOptions(Options):
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.output_dir.strip() or self.output_dir.startswith("~"):
-            raise ValueError(f"output_dir must be the path of a folder, written out, got {self.output_dir!r}.")
+        require_folder_name(self.output_dir)
 
 
 @dataclass
@@ -229,6 +234,22 @@ class EvalOptions(SourceOptions):
         super().__post_init__()
         if self.rerank and self.update_card:
             raise ValueError("A card shows the model's own ranking: leave out either rerank or update_card.")
+
+
+@dataclass(kw_only=True)
+class CombineOptions(Options):
+    """How several models are made one, and where it goes."""
+
+    output_dir: str = field(metadata={"help": "New or empty folder for the combined model, in the form of a Hub repository."})
+    weights: list[float] | None = option(
+        None,
+        "A number for each MODEL, in their order: its share of the cosine, relative to the others'; none = equal shares.",
+        Range(0, above=True),
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_folder_name(self.output_dir)
 
 
 @dataclass

@@ -190,6 +190,8 @@ def test_a_snippet_runs_alone(snippet, stand_ins, monkeypatch):
         pytest.importorskip("onnxscript")
         pytest.importorskip("onnxruntime")
         main(["export", "--model", "outputs/demo", "--output_dir", "outputs/onnx", "--dataset", "none"])
+    if "outputs/both" in snippet:
+        main(["combine", "outputs/demo", "outputs/demo", "--output_dir", "outputs/both"])
     if "sentence_transformers" in snippet:
         pytest.importorskip("sentence_transformers", minversion="6.2")
     if "import mteb" in snippet:

@@ -6,10 +6,11 @@ without guessing. Both files are made to be published: of a path of this machine
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from huggingface_hub import hf_hub_download
 
@@ -18,6 +19,7 @@ from caan.evaluation.record import write_whole
 from caan.evaluation.seen import seen_classes
 
 FACTS_FILE = "training.json"
+Record = TypeVar("Record")
 
 
 class RunState(Protocol):
@@ -120,9 +122,14 @@ def read_facts(folder: Path) -> dict | None:
 
 def published_facts(name: str) -> dict | None:
     """The record of the run that made a CAAN, by its folder or Hub id; None where there is none or it cannot be reached."""
+    return published(name, FACTS_FILE, read_facts)
+
+
+def published(name: str, file: str, read: Callable[[Path], Record | None]) -> Record | None:
+    """What `read` makes of the folder with a model's `file`, by its folder or Hub id; None where it cannot be reached."""
     if Path(name).is_dir() or not is_hub_id(name):
-        return read_facts(Path(name))
+        return read(Path(name))
     try:
-        return read_facts(Path(hf_hub_download(name, FACTS_FILE)).parent)
+        return read(Path(hf_hub_download(name, file)).parent)
     except Exception:  # no such file, no network: a record is not worth a failed run
         return None

@@ -5,18 +5,19 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from huggingface_hub import try_to_load_from_cache
 from torch import nn
-from transformers import AutoConfig, AutoImageProcessor
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from transformers.utils import CONFIG_NAME
 
 from caan.data.packaged import local_weights
 from caan.data.processors import build_image_processor, preprocessed_size
 from caan.errors import naming
-from caan.evaluation.facts import published_facts
+from caan.evaluation.combination import learned_classes
 from caan.evaluation.record import EvaluatedModel
-from caan.evaluation.seen import seen_classes
 from caan.evaluation.weights import weight_files, weights_fingerprint
-from configuration_caan import CAANConfig
-from modeling_caan import CAANModel, encoder_config
+from configuration_caan import MODEL_TYPES, CAANConfig, CAANEnsembleConfig
+from modeling_caan import CAANEnsembleModel, CAANModel, encoder_config
 from pipeline_caan import checked_device, probe_pixels
 from processing_caan import CAANImageProcessor
 
@@ -55,14 +56,14 @@ class PixelCorrelation(nn.Module):
 
 
 def load_retriever(name: str, image_size: int | None = None) -> Retriever:
-    """The retriever called `name`: "pixels", the Hub id or folder of a CAAN, or of any vision model, used as it is.
+    """The retriever called `name`: "pixels", the Hub id or folder of a CAAN, single or combined, or of any vision model.
 
     Args:
         image_size: side in pixels for a plain vision model; by default what its preprocessor makes, else what it was trained
             with.
 
-    A plain vision model gives its class token, or the mean of its local tokens where it has none, for sketches and photos. Of a
-    CLIP or SigLIP the vision part is taken.
+    A plain vision model is used as it is: it gives its class token, or the mean of its local tokens where it has none, for
+    sketches and photos. Of a CLIP or SigLIP the vision part is taken.
 
     Raises:
         ValueError: nothing can be loaded under this name, the files are damaged or lack weights, it is no vision model, or it
@@ -73,8 +74,8 @@ def load_retriever(name: str, image_size: int | None = None) -> Retriever:
         return Retriever(name, PixelCorrelation(), processor, EvaluatedModel(seen_classes=[]))
     config = retriever_config(name)
     with naming("model", name):
-        if config.model_type == "caan":
-            model, processor = load_caan(name), AutoImageProcessor.from_pretrained(name)
+        if config.model_type in MODEL_TYPES:
+            model, processor = load_whole(name), AutoImageProcessor.from_pretrained(name)
         else:
             size = image_size or preprocessed_size(name) or trained_size(encoder_config(config))
             model, processor = frozen_backbone(name), build_image_processor(name, size)
@@ -83,16 +84,29 @@ def load_retriever(name: str, image_size: int | None = None) -> Retriever:
     return retriever
 
 
+def single_config(name: str) -> CAANConfig:
+    """The config of a CAAN that can be trained. Raises ValueError where it is a model of another type, or a combined one."""
+    config = AutoConfig.from_pretrained(name)
+    if config.model_type == CAANEnsembleConfig.model_type:
+        raise ValueError("it is a combined model: train its members apart, and combine them anew with caan combine.")
+    if config.model_type != CAANConfig.model_type:
+        raise ValueError(f"it is no CAAN but a model of type {config.model_type}.")
+    return config
+
+
 def load_caan(name: str) -> CAANModel:
-    """A CAAN in float32, to measure or to train on from, in eval mode.
+    """A single CAAN, as `load_whole` and `single_config` say."""
+    single_config(name)
+    return load_whole(name)
+
+
+def load_whole(name: str) -> CAANModel | CAANEnsembleModel:
+    """A CAAN, single or combined, in float32, to measure or to train on from, in eval mode.
 
     Raises:
-        ValueError: weights lack, in whose place it would have random ones; or it is a model of another type.
+        ValueError: weights lack, in whose place it would have random ones.
     """
-    kind = AutoConfig.from_pretrained(name).model_type
-    if kind != CAANConfig.model_type:
-        raise ValueError(f"it is no CAAN but a model of type {kind}.")
-    model, report = CAANModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+    model, report = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
     if lacking := sorted(report["missing_keys"]):
         raise ValueError(f"{len(lacking)} of its weights are missing: {', '.join(lacking[:3])}. Write or download it anew.")
     return model.eval()
@@ -113,9 +127,15 @@ def identify(name: str, config) -> EvaluatedModel:
     folder = Path(name)
     return EvaluatedModel(
         weights=weights_fingerprint(folder) if weight_files(folder) else None,
-        revision=None if folder.is_dir() else getattr(config, "_commit_hash", None),
-        seen_classes=seen_classes(published_facts(name)) if config.model_type == "caan" else None,
+        revision=None if folder.is_dir() else commit_of(name, config),
+        seen_classes=learned_classes(name, config.model_type),
     )
+
+
+def commit_of(name: str, config) -> str | None:
+    """The commit that a Hub id was loaded from; transformers 5.24 no longer notes it in the config, the cache's path tells."""
+    file = try_to_load_from_cache(name, CONFIG_NAME)
+    return getattr(config, "_commit_hash", None) or (Path(file).parent.name if isinstance(file, str) else None)
 
 
 @torch.inference_mode()

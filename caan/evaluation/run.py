@@ -25,7 +25,7 @@ from caan.evaluation.reranking import Reranking
 from caan.evaluation.retrievers import PIXELS, load_retriever, retriever_config
 from caan.evaluation.summary import results_markdown
 from caan.options import EvalOptions
-from configuration_caan import CAANConfig
+from configuration_caan import MODEL_TYPES
 
 TABLE_FILE = "table.md"
 UNRECORDED = {"model", "output_dir", "update_card", "rerank"}  # options that stand elsewhere in the record, or in no number
@@ -94,7 +94,7 @@ class EvaluationRun:
 
 def require_use(image_size: int | None, kinds: Sequence[str]) -> None:
     """Raises ValueError where `image_size` would have no effect: it is in the record, which would tell of another size."""
-    if image_size is not None and not set(kinds) - {CAANConfig.model_type}:
+    if image_size is not None and not set(kinds) - set(MODEL_TYPES):
         raise ValueError(
             "image_size is of plain vision models, and --model names none: a CAAN sees what its own image processor makes, the "
             "pixels 32 x 32. Leave it out."

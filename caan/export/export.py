@@ -28,7 +28,7 @@ from caan.export.graphs import SUFFIXES, export_graphs, need
 from caan.export.pictures import calibration_pictures, smaller
 from caan.export.quantization import quantize_graphs
 from caan.export.runtime import REPORT, ExportedModel
-from modeling_caan import CAANModel
+from modeling_caan import CAANEnsembleModel, CAANModel
 from processing_caan import CAANImageProcessor
 
 TOLERANCE = 1e-3  # of a float graph, per component of a unit vector
@@ -112,7 +112,7 @@ def reported_graphs(folder: Path) -> set[str]:
     return graphs | {f"{name}.data" for name in graphs}
 
 
-def load_model(options: ExportOptions) -> tuple[CAANModel, CAANImageProcessor]:
+def load_model(options: ExportOptions) -> tuple[CAANModel | CAANEnsembleModel, CAANImageProcessor]:
     """The model in float32 on the CPU and its image processor.
 
     Raises ValueError where nothing can be loaded, weights are missing, or it is no CAAN.
@@ -121,7 +121,7 @@ def load_model(options: ExportOptions) -> tuple[CAANModel, CAANImageProcessor]:
     with naming("--model", source):
         model, info = AutoModel.from_pretrained(source, revision=revision, dtype=torch.float32, output_loading_info=True)
         processor = CAANImageProcessor.from_pretrained(source, revision=revision)
-    if not isinstance(model, CAANModel):
+    if not isinstance(model, (CAANModel, CAANEnsembleModel)):
         raise ValueError(f"--model {source} is a {type(model).__name__}, no CAAN.")
     if missing := sorted(info["missing_keys"]):
         raise ValueError(f"--model {source} lacks {len(missing)} weights, such as {missing[0]}: save or download it again.")
@@ -131,7 +131,7 @@ def load_model(options: ExportOptions) -> tuple[CAANModel, CAANImageProcessor]:
 def write_graphs(model, processor, folder: Path, splits, options: ExportOptions) -> dict:
     """Writes graphs and processor; returns the part of the report that describes them."""
     size = processor.size["height"], processor.size["width"]
-    print(f"{options.format}: {type(model.image_encoder).__name__}, {size[0]} x {size[1]} pixels", flush=True)
+    print(f"{options.format}: {type(model).__name__}, {size[0]} x {size[1]} pixels", flush=True)
     with naming_failure(options, folder):
         files, outputs = export_graphs(model, size, folder, options.format, options.opset)
         kinds: dict[str, dict[str, str]] = {options.format: files}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from caan.export import OPSET
+from modeling_caan import CAANEnsembleModel, concatenate_features, cut_part
 
 MODALITIES = ("sketch", "photo")
 SUFFIXES = {"onnx": ".onnx", "onnx_int8": ".int8.onnx", "torch": ".pt2"}
@@ -37,7 +38,8 @@ class TowerGraph(nn.Module):
     def __init__(self, model, modalities: tuple[str, ...]):
         super().__init__()
         self.modalities = modalities
-        self.tower = model.image_encoder if "photo" in modalities else model.sketch_encoder
+        own = "photo" not in modalities and not model.config.share_vision_encoder  # one that is shared may serve sketches alone
+        self.tower = model.sketch_encoder if own else model.image_encoder
         heads = {"sketch": "sketch_whitening", "photo": "image_whitening"}
         self.whitening = nn.ModuleDict(
             {m: getattr(model, heads[m]) for m in modalities if hasattr(model, heads[m])},
@@ -57,10 +59,39 @@ class TowerGraph(nn.Module):
         return made if len(made) > 1 else made["features"]
 
 
-def tower_graphs(model) -> dict[str, TowerGraph]:
-    """Name -> graph: `sketch` and `photo`, or `sketch_photo` where they share the tower."""
-    served = [MODALITIES] if model.config.share_vision_encoder else [(m,) for m in MODALITIES]
-    return {"_".join(modalities): TowerGraph(model, modalities).eval() for modalities in served}
+class EnsembleGraph(nn.Module):
+    """The towers of all members of a combined model, each on its part of the pixels, and the concatenation of what they give.
+
+    Args: as of `TowerGraph`; both modalities where every member's tower is shared.
+    """
+
+    def __init__(self, model, modalities: tuple[str, ...]):
+        super().__init__()
+        self.modalities = modalities
+        self.members = nn.ModuleList(TowerGraph(member, modalities) for member in model.members)
+        self.parts, self.weights = model.config.member_parts, model.config.member_weights
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Modality -> name of its output."""
+        alone = len(self.modalities) == 1 or not any(member.whitening for member in self.members)
+        return {m: "features" if alone else f"{m}_features" for m in self.modalities}
+
+    def forward(self, pixel_values: Tensor) -> Tensor | dict[str, Tensor]:
+        given = [member(cut_part(pixel_values, part)) for member, part in zip(self.members, self.parts)]
+        made = {
+            name: concatenate_features([one[name] if isinstance(one, dict) else one for one in given], self.weights)
+            for name in dict.fromkeys(self.outputs.values())
+        }
+        return made if len(made) > 1 else made["features"]
+
+
+def tower_graphs(model) -> dict[str, TowerGraph | EnsembleGraph]:
+    """Name -> graph: `sketch` and `photo`, or `sketch_photo` where they share the tower, of a combined model in all members."""
+    combined = isinstance(model, CAANEnsembleModel)
+    shared = all(member.config.share_vision_encoder for member in (model.members if combined else [model]))
+    served, kind = [MODALITIES] if shared else [(m,) for m in MODALITIES], EnsembleGraph if combined else TowerGraph
+    return {"_".join(modalities): kind(model, modalities).eval() for modalities in served}
 
 
 def export_graphs(
@@ -69,7 +100,7 @@ def export_graphs(
     """Writes the graphs of a model.
 
     Args:
-        model: a CAAN in float32 on the CPU, in eval mode.
+        model: a CAAN, single or combined, in float32 on the CPU, in eval mode.
         size: height and width of its input, in pixels; they are fixed, the batch is not.
         kind: "onnx" or "torch". opset: of ONNX.
 
@@ -96,7 +127,7 @@ def export_graphs(
     return files, outputs
 
 
-def write_onnx(graph: TowerGraph, example: Tensor, path: Path, opset: int) -> None:
+def write_onnx(graph: TowerGraph | EnsembleGraph, example: Tensor, path: Path, opset: int) -> None:
     """One graph as an ONNX file with the input `pixel_values`, the graph's outputs by name and a dynamic first axis."""
     need("onnx", "onnxscript")
     bytes_of_weights = sum(p.numel() * p.element_size() for p in graph.parameters())

@@ -9,6 +9,7 @@ Weights are rounded channel by channel to 7 of the 8 bits: CPUs without VNNI add
 The whitening stays in float32: it enlarges small differences, and it is one small product.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from caan.export.graphs import SUFFIXES, need, quiet
 
 PRODUCTS = ("MatMul", "Gemm")
 SCOPES = "pkg.torch.onnx.name_scopes"  # modules that a node comes from, as torch.onnx notes them
+WHITENING = re.compile(r"['.]whitening")  # in them: the model's own, or a member's
 
 
 def int8_name(file: str) -> str:
@@ -122,4 +124,4 @@ def whitening_nodes(path: Path) -> list[str]:
 
     nodes = onnx.load(path, load_external_data=False).graph.node
     scopes = {node.name: entry.value for node in nodes for entry in node.metadata_props if entry.key == SCOPES}
-    return [name for name, scope in scopes.items() if "'whitening" in scope]
+    return [name for name, scope in scopes.items() if WHITENING.search(scope)]

@@ -1,7 +1,7 @@
 """The model card, `README.md`: a template filled with what was recorded and measured, and with nothing else.
 
-It is written from `training.json` and `results.json` in the model's folder. A card that somebody has edited is left alone:
-the last line of ours holds a hash of the rest, which no longer fits then.
+It is written from `results.json` and `training.json`, of a combined model `combined.json`, in the model's folder. A card that
+somebody has edited is left alone: the last line of ours holds a hash of the rest, which no longer fits then.
 """
 
 import hashlib
@@ -15,12 +15,13 @@ from huggingface_hub import ModelCard, ModelCardData
 from transformers import AutoConfig
 
 from caan.data.provenance import is_hub_id
+from caan.evaluation.combination import Combination, member_table, read_combination
 from caan.evaluation.facts import FACTS_FILE, read_facts
 from caan.evaluation.record import Evaluation, write_whole
 from caan.evaluation.summary import means, metric_heading, metric_table, protocol, reranking_note, sizes
 from caan.hub.results import PICTURE_FILE, adopt_results, model_index, read_results, write_entries
 from caan.options import EvalOptions
-from configuration_caan import CAANConfig
+from configuration_caan import MODEL_TYPES
 
 TAGS = ["sketch-based-image-retrieval", "zero-shot", "sketch", "image-retrieval", "caan", "custom_code"]
 # Options of `caan eval` that stand elsewhere in the command, or change no number of a card.
@@ -45,21 +46,23 @@ def write_card(folder: Path, repo: str | None = None, license_id: str | None = N
     write_entries(folder, results)
     if path.exists() and not is_ours(path.read_text(encoding="utf-8", errors="replace")):
         return None
-    facts = read_facts(source or folder)
+    facts, combined = read_facts(source or folder), read_combination(source or folder)
     told = facts["options"] if facts else {}
-    license_id = license_id or told.get("license") or UNKNOWN
+    license_id = license_id or told.get("license") or (combined and combined.license) or UNKNOWN
     content = str(
         ModelCard.from_template(
-            card_data(facts, results, license_id),
+            card_data(facts, combined, results, license_id),
             template_str=(files("caan.hub") / "model_card.md").read_text(encoding="utf-8"),
             repo=repo or told.get("hub_model_id") or folder.resolve().name,
             facts=facts,
+            combined=combined,
+            members=combined and member_table(combined),
             results=results and describe_results(results),
             picture=PICTURE_FILE if results and (folder / PICTURE_FILE).is_file() else None,
             recipe=facts and require_recipe(source or folder, facts),
             num_classes=facts and count_classes(facts),
             license_id=license_id,
-            is_full=CAANConfig.from_pretrained(folder).use_text,
+            is_full=AutoConfig.from_pretrained(folder).use_text,
         )
     )
     write_whole(path, sign(content))
@@ -73,7 +76,7 @@ def carded_folders(names: Sequence[str], split: str) -> list[str]:
         ValueError: there is none, or the numbers would not be zero-shot ones.
     """
     folders = [name for name in names if (Path(name) / "config.json").is_file()]
-    folders = [name for name in folders if AutoConfig.from_pretrained(name).model_type == CAANConfig.model_type]
+    folders = [name for name in folders if AutoConfig.from_pretrained(name).model_type in MODEL_TYPES]
     if not folders or split != "test":
         raise ValueError("update_card needs a folder of a CAAN among the models, and the zero-shot split, test.")
     return folders
@@ -100,11 +103,14 @@ def is_ours(content: str) -> bool:
     return not content.strip() or content == sign(content.rpartition(MARK)[0])
 
 
-def card_data(facts: dict | None, results: Evaluation | None, license_id: str) -> ModelCardData:
+def card_data(facts: dict | None, combined: Combination | None, results: Evaluation | None, license_id: str) -> ModelCardData:
     """The header. Names stand in it only where they are those of Hub repositories."""
-    named = [*([facts["dataset"]] if facts else []), *([results.dataset] if results else [])]
+    members = combined.members if combined else []
+    trained = [record for record in (facts, *(member.training for member in members)) if record]
+    named = [*(record["dataset"] for record in trained), *([results.dataset] if results else [])]
     datasets = {name for name in named if is_hub_id(name)}
-    base = [name for name in (facts or {}).get("base_models", {}) if is_hub_id(name)]
+    made_from = [member.name for member in members] or (facts or {}).get("base_models", {})
+    base = [name for name in made_from if is_hub_id(name)]
     entries = model_index(results) if results else None
     return ModelCardData(
         license=license_id,
@@ -114,7 +120,7 @@ def card_data(facts: dict | None, results: Evaluation | None, license_id: str) -
         base_model=base or None,
         datasets=sorted(datasets) or None,
         metrics=sorted({entry.metric_type for entry in entries}) if entries else None,
-        model_name=f"CAAN on {facts['dataset'].split('/')[-1]}" if facts else "CAAN",
+        model_name=f"CAAN on {facts['dataset'].split('/')[-1]}" if facts else f"{len(members)} CAANs" if combined else "CAAN",
         eval_results=entries,
     )
 

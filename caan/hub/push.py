@@ -9,19 +9,20 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModel
 
 from caan.errors import explain, naming
+from caan.evaluation.combination import COMBINED_FILE
 from caan.evaluation.facts import FACTS_FILE
 from caan.hub.card import write_card
 from caan.hub.results import carry_results
 from caan.hub.upload import BackgroundPush, PushError, open_repository, upload, way_on
 from caan.options import PushOptions
-from modeling_caan import CAANModel
+from configuration_caan import MODEL_TYPES
 from processing_caan import CAANImageProcessor, CAANProcessor
 
 logger = logging.getLogger(__name__)
-COMPANIONS = (FACTS_FILE, "README.md", "LICENSE")
+COMPANIONS = (FACTS_FILE, COMBINED_FILE, "README.md", "LICENSE")
 
 
 def prepare_folder(source: Path, target: Path, repo: str, full: bool = False, license_id: str | None = None) -> bool:
@@ -38,7 +39,7 @@ def prepare_folder(source: Path, target: Path, repo: str, full: bool = False, li
     """
     require_model(source)
     with naming("folder", str(source)):
-        model, loaded = CAANModel.from_pretrained(source, dtype="auto", output_loading_info=True)
+        model, loaded = AutoModel.from_pretrained(source, dtype="auto", output_loading_info=True)
         if lacking := sorted(loaded["missing_keys"]):
             raise ValueError(f"{len(lacking)} of its weights are missing, such as {lacking[0]}. Train or download it again.")
         full = full and model.config.use_text
@@ -58,7 +59,7 @@ def require_model(source: Path) -> None:
         raise ValueError(f"{source} holds no CAAN: give the folder that train.py wrote, the one with config.json.")
     with naming("folder", str(source)):
         kind = AutoConfig.from_pretrained(source).model_type
-    if kind != "caan":
+    if kind not in MODEL_TYPES:
         raise ValueError(f"{source} holds no CAAN but a model of type {kind}: give the folder that train.py wrote.")
 
 

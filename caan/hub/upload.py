@@ -20,7 +20,7 @@ OWN_FILES = [
     *("model*.safetensors", "model.safetensors.index.json", "*_caan.py", "preprocessor_config.json", "processor_config.json"),
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "chat_template.jinja"),
     *("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"),
-    *("training.json", "results.json", "retrieval.png", ".eval_results/caan_*"),
+    *("training.json", "combined.json", "results.json", "retrieval.png", ".eval_results/caan_*"),
 ]
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from caan.data.packaged import local_weights
 from caan.data.processors import build_image_processor
 from caan.data.text import train_tokenizer
 from caan.errors import naming, refuse_unknown
-from caan.evaluation.retrievers import load_caan
+from caan.evaluation.retrievers import load_caan, single_config
 from caan.options import ModelOptions
 from caan.parsing import without_doubles
 from caan.training.effect import require_default, require_effect, require_same
@@ -149,7 +149,7 @@ def uses_text(options: ModelOptions) -> bool:
     """Whether the model of these options learns with text: as it says, or where it names a text encoder."""
     if options.model:
         with naming("model", options.model):
-            return CAANConfig.from_pretrained(options.model).use_text
+            return single_config(options.model).use_text
     fields = config_fields(options.model_config)
     return fields.get("use_text", options.text_model is not None or "text_config" in fields)
 

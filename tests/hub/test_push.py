@@ -17,7 +17,7 @@ from caan.hub.card import write_card
 from caan.hub.push import push, push_finished
 from caan.hub.upload import BackgroundPush
 from caan.options import PushOptions, TrainPushOptions
-from modeling_caan import TEXT_MODULES, CAANModel
+from modeling_caan import TRAINING_MODULES, CAANModel
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_the_form_for_inference_is_pushed(hub, folder, capsys):
     files = hub.files(REPO)
     assert files.keys() == INFERENCE
     assert json.loads(files["config.json"])["use_text"] is False
-    assert not {name.split(".")[0] for name in load(files["model.safetensors"])} & set(TEXT_MODULES)
+    assert not {name.split(".")[0] for name in load(files["model.safetensors"])} & set(TRAINING_MODULES)
     assert f'"{REPO}"' in files["README.md"].decode() and "the form for inference" in files["README.md"].decode()
     assert contents(folder) == before and titles(hub) == ["initial commit", "Upload CAAN"]
     assert f"pushed: {hub.url}/{REPO}/commit/{HfApi().model_info(REPO).sha}" in capsys.readouterr().out
@@ -44,7 +44,7 @@ def test_the_full_form_on_request(hub, folder):
     assert caan_push(folder, REPO, "--full") == 0
     files = hub.files(REPO)
     assert files.keys() == FULL
-    assert {name.split(".")[0] for name in load(files["model.safetensors"])} >= set(TEXT_MODULES)
+    assert {name.split(".")[0] for name in load(files["model.safetensors"])} >= set(TRAINING_MODULES) - {"teacher_head"}
 
 
 @pytest.mark.parametrize("full", [False, True])

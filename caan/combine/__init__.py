@@ -1,0 +1,1 @@
+"""`caan combine`: several trained models as one."""
