@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -379,11 +381,23 @@ def model_identity(model, image_processor) -> dict | None:
     name = getattr(model, "name_or_path", "")
     return {
         "name": os.path.basename(os.path.abspath(name)) if os.path.exists(name) else name,
-        "revision": getattr(getattr(model, "config", None), "_commit_hash", None),
+        "revision": commit_of(name, getattr(model, "config", None)),
         "weights": fingerprint(tensors),
         "config": feature_settings(model),
         "photos": photo_settings(image_processor),
     }
+
+
+def commit_of(name: str, config) -> str | None:
+    """The commit that a Hub id was loaded from, None of a folder; transformers 5.24 no longer notes it in the config, and the
+    path of the cached file tells."""
+    if noted := getattr(config, "_commit_hash", None):
+        return noted
+    try:
+        file = None if os.path.exists(name) else try_to_load_from_cache(name, "config.json")
+    except HFValidationError:  # it is no id
+        return None
+    return os.path.basename(os.path.dirname(file)) if isinstance(file, str) else None
 
 
 def difference(made: dict, own: dict) -> str | None:

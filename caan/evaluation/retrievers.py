@@ -5,10 +5,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import try_to_load_from_cache
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
-from transformers.utils import CONFIG_NAME
 
 from caan.data.packaged import local_weights
 from caan.data.processors import build_image_processor, preprocessed_size
@@ -18,7 +16,7 @@ from caan.evaluation.record import EvaluatedModel
 from caan.evaluation.weights import weight_files, weights_fingerprint
 from configuration_caan import MODEL_TYPES, CAANConfig, CAANEnsembleConfig
 from modeling_caan import CAANEnsembleModel, CAANModel, encoder_config
-from pipeline_caan import checked_device, probe_pixels
+from pipeline_caan import checked_device, commit_of, probe_pixels
 from processing_caan import CAANImageProcessor
 
 PIXELS = "pixels"
@@ -130,12 +128,6 @@ def identify(name: str, config) -> EvaluatedModel:
         revision=None if folder.is_dir() else commit_of(name, config),
         seen_classes=learned_classes(name, config.model_type),
     )
-
-
-def commit_of(name: str, config) -> str | None:
-    """The commit that a Hub id was loaded from; transformers 5.24 no longer notes it in the config, the cache's path tells."""
-    file = try_to_load_from_cache(name, CONFIG_NAME)
-    return getattr(config, "_commit_hash", None) or (Path(file).parent.name if isinstance(file, str) else None)
 
 
 @torch.inference_mode()

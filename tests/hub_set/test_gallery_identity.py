@@ -3,6 +3,8 @@
 import copy
 import json
 import warnings
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from safetensors.torch import save_file
 from tiny import caan_model, image_processor, photo, processor, sketch
 from transformers import pipeline
 
+import pipeline_caan
 from pipeline_caan import Gallery, fingerprint, model_identity, weights_state
 
 
@@ -205,3 +208,18 @@ def test_the_fingerprint_depends_on_names_shapes_and_values():
     )
     assert fingerprint(values) == fingerprint(dict(reversed(values.items())))
     assert len({fingerprint(values), *map(fingerprint, others)}) == 5
+
+
+def test_the_commit_of_a_hub_id_is_told_by_the_cache(tmp_path, monkeypatch):
+    sha, repo = "a" * 40, tmp_path / "models--org--caan"
+    (repo / "snapshots" / sha).mkdir(parents=True)
+    (repo / "snapshots" / sha / "config.json").write_text("{}")
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(sha)
+    cached = partial(pipeline_caan.try_to_load_from_cache, cache_dir=tmp_path)
+    monkeypatch.setattr(pipeline_caan, "try_to_load_from_cache", cached)
+    assert pipeline_caan.commit_of("org/caan", None) == sha
+    assert [pipeline_caan.commit_of(name, None) for name in ("org/other", "", str(tmp_path), "a/b/c", "no such/..")] == [
+        None
+    ] * 5
+    assert pipeline_caan.commit_of("org/caan", SimpleNamespace(_commit_hash="b" * 40)) == "b" * 40
