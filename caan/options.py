@@ -277,9 +277,15 @@ class IndexOptions(GalleryOptions):
         "Patterns of files and folders in FOLDER that are left out from now on, such as drafts '*.png'; * means / too.",
     )
     retry: bool = option(False, "Also read files again that could not be read the last time.")
+    check: bool = option(
+        False, "Read all files, to find photos that changed while their size and time stayed (some editors and copies do so)."
+    )
     dry_run: bool = option(False, "Say what would be done, and do nothing.")
     yes: bool = option(
-        False, "Go on where a folder that had photos holds none any more (they leave the gallery), and with --public."
+        False,
+        "Go on where photos are missing that may be on a disk that is away: a folder that is given holds none any more, one in "
+        "it is empty now, or folders in it have gone with many (100, or a tenth of the folder's; fewer than 5 never are); and "
+        "with --public.",
     )
     batch_size: int = option(64, "Photos encoded at once; halved where the memory does not suffice.", COUNT)
     num_workers: int = option(2, "Processes that read photos; 0 = none.", NOT_NEGATIVE)

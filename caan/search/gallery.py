@@ -15,12 +15,13 @@ from tqdm.auto import tqdm
 
 from caan.search.encoder import Encoder, Source
 from caan.search.encoding import PhotoEncoder
-from caan.search.engine import Engine, Folder, Size
+from caan.search.engine import Engine, Folder, Photo, Size
 from caan.search.folders import locate, root_for, take_over
 from caan.search.identity import SETTING, SOURCE, identity_of, require_same
 from caan.search.names import open_engine
 from caan.search.photos import folder_path
-from caan.search.refresh import Changes, Plan, Refresh, plan_all
+from caan.search.plan import Comparison, Plan, plan_all, split_gone
+from caan.search.refresh import Changes, Refresh
 from caan.search.results import Found, group_copies, standing_of
 from pipeline_caan import show_path
 
@@ -89,9 +90,8 @@ class Gallery:
     def add(self, folder: Folders, **options: Any) -> list[Changes]:
         """Adds the photos of folders, and keeps to them from then on: `refresh` of folders that need not be there yet."""
         folders = listed(folder)
-        for place in folders:
-            if not os.path.isdir(place):
-                raise ValueError(f"There is no folder {show_path(os.path.abspath(place))}.")
+        if missing := [show_path(os.path.abspath(place)) for place in folders if not os.path.isdir(place)]:
+            raise ValueError("\n".join(f"There is no folder {place}." for place in missing))
         if not options.get("dry_run"):
             self.encoder  # noqa: B018  before the folders are noted, a model that cannot be loaded is told
             for place in folders:
@@ -104,9 +104,10 @@ class Gallery:
         Args:
             folder: one of its folders, or one below, or several; None = all.
             dry_run: change nothing; the counts are of what would be done, where files that only moved count as new.
-            yes: also empty it of a folder in which there is no photo any more.
+            yes: also take out photos whose disk may be away: of a folder that is empty now, or without photos and had many.
             exclude: patterns of paths below a root that are left out, from now on; None = as the last time.
-            retry: also read files again that could not be read.
+            retry: also read files again that could not be read. check: read all files, to find those that changed while their
+            size and time stayed.
             batch_size: photos encoded at once; halved where the memory does not suffice. num_workers: processes that read
             photos. progress: show a bar.
             report: called with the `Changes` of each folder, also where an error about another one follows.
@@ -114,8 +115,8 @@ class Gallery:
         Returns the `Changes` of each folder.
 
         Raises:
-            ValueError: a folder is not in the gallery, not on disk, or empty and not `yes`, after the others were done; another
-                model. What was done before is kept.
+            ValueError: a folder is not in the gallery, not on disk, or lacks photos whose disk may be away and not `yes`, after
+                all else was done; another model. What was done before is kept.
         """
         folders = self._roots() if folder is None else [self.locate(place) for place in listed(folder)]
         return self._refresh(folders, **options)
@@ -128,12 +129,14 @@ class Gallery:
         yes: bool = False,
         exclude: Sequence[str] | None = None,
         retry: bool = False,
+        check: bool = False,
         batch_size: int = 64,
         num_workers: int = 0,
         progress: bool = True,
         report: Callable[[Changes], object] = lambda changes: None,
     ) -> list[Changes]:
-        plans, problems = plan_all(self.engine, folders, self._excluded(exclude), retry, yes or dry_run)
+        how = Comparison(self._excluded(exclude), retry, check, progress)
+        plans, problems = plan_all(self.engine, folders, how, yes)
         if problems and len(problems) == len(folders):
             raise ValueError("\n".join(problems))
         if dry_run:
@@ -141,6 +144,8 @@ class Gallery:
         else:
             self._keep_settings(exclude)
             done = self._encode(plans, batch_size, num_workers, progress)
+        problems += self._drop_gone(list(plans.values()), done, yes, dry_run)
+        if not dry_run:
             for place in plans:
                 if not place.path:
                     take_over(self.engine, place.root)
@@ -148,21 +153,29 @@ class Gallery:
         for changes in done:
             report(changes)
         if problems:
-            raise ValueError("\n".join([*problems, "The other folders are up to date."]))
+            raise ValueError("\n".join([*problems, "" if dry_run else "The other folders are up to date."]).rstrip())
         return done
 
     def _encode(self, plans: dict[Folder, Plan], batch_size: int, num_workers: int, progress: bool) -> list[Changes]:
-        """Does what plans say. Nothing is removed before all is added: what moved between folders is found by its hash."""
+        """Adds what plans say."""
         done = []
         for place, plan in plans.items():
             total, name = len(plan.new) + len(plan.changed), show_path(folder_path(place))
             with tqdm(total=total, desc=name, unit="photo", disable=not (progress and total)) as bar:
                 encoder = self._photo_encoder(batch_size, num_workers, total)
                 done.append(Refresh(self.engine, encoder, bar.update).run(plan, name))
-        for changes, plan in zip(done, plans.values()):
-            changes.removed = self.engine.drop(plan.gone)
-        self.engine.sweep()
         return done
+
+    def _drop_gone(self, plans: Sequence[Plan], done: Sequence[Changes], yes: bool, dry_run: bool) -> list[str]:
+        """Removes what has gone, when all is added: what moved between folders was found by its hash. Returns why photos stay
+        that have gone too (`split_gone`)."""
+        kept, problems = (set[Photo](), list[str]()) if yes else split_gone(self.engine, plans, dry_run)
+        for plan, changes in zip(plans, done):
+            leaving = [photo for photo in plan.gone if photo not in kept]
+            changes.removed = len(leaving) if dry_run else self.engine.drop(leaving)
+        if not dry_run:
+            self.engine.sweep()
+        return problems
 
     def _roots(self) -> list[Folder]:
         return [Folder(root) for root in self.engine.roots()]

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -13,6 +14,7 @@ from caan.search.engine import Folder, Photo
 from pipeline_caan import image_suffixes, read_folders, show_path
 
 CHUNK = 1 << 20  # bytes that are hashed at once
+THREADS = 4  # that hash: a disk or a network answers several at once
 
 
 @dataclass
@@ -110,6 +112,20 @@ def hash_file(path: str) -> bytes:
         while part := file.read(CHUNK):
             digest.update(part)
     return digest.digest()
+
+
+def hash_all(photos: Iterable[Photo]) -> Iterator[bytes | str]:
+    """The hash of each photo's bytes, or why it cannot be read."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(hash_or_problem, photos)
+
+
+def hash_or_problem(photo: Photo) -> bytes | str:
+    """The hash of a file's bytes, or why it cannot be read."""
+    try:
+        return hash_file(full_path(photo))
+    except OSError as error:
+        return f"Cannot read the image {show_path(full_path(photo))}: {error.strerror or error}."
 
 
 def folder_path(folder: Folder) -> str:
