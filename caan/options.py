@@ -300,6 +300,9 @@ class IndexOptions(GalleryOptions):
             raise ValueError("public is of push: give --push org/name.")
 
 
+PICTURE = "search.png"
+
+
 @dataclass
 class SearchOptions(GalleryOptions):
     """What is searched, and how the answer is shown."""
@@ -307,15 +310,18 @@ class SearchOptions(GalleryOptions):
     top_k: int = option(20, "Pictures that are shown.", COUNT, short="-n")
     under: str | None = option(None, "Search only photos at or below this folder.")
     json: bool = option(False, "Print JSON alone: path, score, rank, copies.")
-    paths: bool = option(False, "Print the paths alone, one a line.")
-    picture: str = option("search.png", "The picture of the results; none = none.")
+    paths: bool = option(False, "Print the paths alone, one a line, as their bytes are; a name may hold the end of a line.")
+    print0: bool = option(False, "Print the paths alone, each with a NUL byte behind it, as xargs -0 reads them.")
+    picture: str = option(PICTURE, "The picture of the results; none = none.")
     open: bool = option(False, "Show the picture.")
     explain: bool = option(False, "Also draw which part of a photo answers which stroke, for the first results.")
 
     def __post_init__(self):
         super().__post_init__()
-        if self.json and self.paths:
-            raise ValueError("json and paths are two forms of the answer: give one.")
+        if self.json + self.paths + self.print0 > 1:
+            raise ValueError("json, paths and print0 are forms of the answer: give one.")
+        if self.picture == "none" and (self.open or self.explain):
+            raise ValueError("open and explain are of the picture: leave out --picture none.")
 
 
 @dataclass

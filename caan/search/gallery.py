@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from caan.search.encoder import Encoder, Source
 from caan.search.encoding import PhotoEncoder
-from caan.search.engine import Engine, Folder, Photo, Size
+from caan.search.engine import Engine, Folder, NoGallery, Photo, Size
 from caan.search.folders import locate, root_for, take_over
 from caan.search.identity import SETTING, SOURCE, identity_of, require_same
 from caan.search.names import open_engine
@@ -62,7 +62,15 @@ class Gallery:
         """
         model = Source(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
         place = uri if isinstance(uri, str) else os.path.abspath(uri)  # a Path is no name
-        gallery = cls(open_engine(place, create), model, device)
+        try:
+            engine = open_engine(place, create=False)
+        except NoGallery:
+            if not create:
+                raise
+            if isinstance(model, Source):  # before a gallery is made, so that a model that cannot be loaded leaves none behind
+                model = Encoder.load(model, device)
+            engine = open_engine(place)
+        gallery = cls(engine, model, device)
         if model is not None:
             gallery.encoder  # noqa: B018  another model is refused now
         return gallery

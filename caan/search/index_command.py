@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from caan.search.gallery import Gallery
     from caan.search.refresh import Changes
 
-SHOWN = 10  # problems that are printed
+SHOWN = 10  # problems, and reasons to leave entries out, that are printed
 
 
 def main(argv: list[str], prog: str) -> int:
@@ -93,15 +93,19 @@ def plan(options: IndexOptions, folders: list[str], problems: list[str]) -> None
     Raises:
         ValueError: there are `problems`, or a run would end so; after the other folders were told.
     """
+    from caan.search.engine import NoGallery
     from caan.search.gallery import Gallery
-    from caan.search.names import open_engine, place_of
+    from caan.search.names import open_engine
 
     present = [folder for folder in folders if os.path.isdir(folder)]
     if folders and not present:
         raise ValueError(problems[0])
     with tempfile.TemporaryDirectory() as empty:
-        new = "://" not in options.gallery and not place_of(options.gallery).exists()
-        with Gallery(open_engine(empty if new else options.gallery, create=new)) as gallery:
+        try:
+            engine = open_engine(options.gallery, create=False)
+        except NoGallery:
+            engine = open_engine(empty)
+        with Gallery(engine) as gallery:
             bring_in: Any = gallery.add if present else gallery.refresh
             given = {name: getattr(options, name) for name in ("exclude", "retry", "check", "yes")}
             try:
@@ -142,9 +146,11 @@ def named(path: str, problem: str) -> str:
 
 
 def left_out(counts: Counter[str]) -> str:
-    """How many entries were left out, and why."""
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
-    return f"; left out: {reasons}" if reasons else ""
+    """How many entries were left out, and why; the rarest reasons together."""
+    reasons = [f"{count:,} {reason}" for reason, count in counts.most_common(SHOWN)]
+    rest = counts.total() - sum(count for _, count in counts.most_common(SHOWN))
+    reasons += [f"{rest:,} for {len(counts) - SHOWN} other reasons"] if rest else []
+    return f"; left out: {', '.join(reasons)}" if reasons else ""
 
 
 def summary(gallery: Gallery, name: str) -> str:

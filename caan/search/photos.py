@@ -40,8 +40,8 @@ def scan_folder(folder: Folder, exclude: Sequence[str] = ()) -> Scan:
     place, root = Path(folder_path(folder)), Path(os.fsdecode(folder.root))
     if not place.is_dir():
         raise ValueError(f"There is no folder {show_path(place)}: is a disk not connected? The gallery keeps its photos.")
-    suffixes, scan = image_suffixes(), Scan()
-    for files, problems in read_folders(place):
+    suffixes, scan, hidden = image_suffixes(), Scan(), list[str]()
+    for files, problems in read_folders(place, hidden):
         scan.left_out.update(problem.rpartition("(")[2].rstrip(")") for problem in problems)
         for file in files:
             below = os.fsencode(file.relative_to(root).as_posix())
@@ -51,8 +51,16 @@ def scan_folder(folder: Folder, exclude: Sequence[str] = ()) -> Scan:
                 scan.left_out[f"{file.suffix.lower()} is no picture" if file.suffix else "no suffix"] += 1
             else:
                 scan.photos += stat_photo(file, folder.root, below)
+    scan.left_out.update(map(why_hidden, hidden))
     scan.photos.sort(key=lambda photo: photo.path)
     return scan
+
+
+def why_hidden(name: str) -> str:
+    """Why a file, or a folder (with a slash behind its name), is left out, in words that fall together for many."""
+    if name.endswith("/"):
+        return f"folder {show_path(name)}"
+    return "AppleDouble file (._*)" if name.startswith("._") else "hidden file (.*)"
 
 
 def is_excluded(path: str, exclude: Sequence[str]) -> bool:

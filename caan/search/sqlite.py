@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from caan.search.engine import Folder
+from caan.search.engine import Folder, NoGallery
 
 FILE = "gallery.sqlite"
 APPLICATION, VERSION = 0x4341414E, 1  # "CAAN" in the file's header, and the form of the tables
@@ -42,7 +42,7 @@ def require_gallery(folder: Path, create: bool) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} holds other things than a gallery: give another place.")
     if not create:
-        raise ValueError(f"There is no gallery at {folder}: caan index FOLDER --gallery NAME makes one.")
+        raise NoGallery(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
 
