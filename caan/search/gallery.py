@@ -22,7 +22,7 @@ from caan.search.names import open_engine
 from caan.search.photos import folder_path
 from caan.search.plan import Comparison, Plan, plan_all, split_gone
 from caan.search.refresh import Changes, Refresh
-from caan.search.results import Found, group_copies, standing_of
+from caan.search.results import Found, group_copies, near_limit, standing_of
 from pipeline_caan import show_path
 
 Folders = str | os.PathLike | Sequence[str | os.PathLike]  # one, or several
@@ -219,18 +219,19 @@ class Gallery:
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}.")
         folder = None if under is None else self.locate(under)
-        count = top_k + POOL
+        sample, count = self.engine.sample(SAMPLE), top_k + POOL
+        if not len(sample):
+            raise ValueError(f"The gallery {self.engine.uri} is empty: caan index FOLDER adds photos.")
+        near = near_limit(sample)
         while True:
             found = self.engine.nearest(query, count, folder)
             hashes = [content for content, _ in found]
-            results = group_copies(found, self.engine.vectors(hashes), self.engine.files(hashes, folder), top_k)
+            results = group_copies(found, self.engine.vectors(hashes), self.engine.files(hashes, folder), top_k, near)
             if len(results) == top_k or len(found) < count:
                 break
             count *= 4  # near-copies of one shot fill the pool
-        contents = self.engine.count()
-        if not contents:
-            raise ValueError(f"The gallery {self.engine.uri} is empty: caan index FOLDER adds photos.")
-        return Found(results, standing_of(found[0][1], self.engine.sample(SAMPLE) @ query, contents) if found else None)
+        contents = max(len(sample), self.engine.count())  # another process may remove some meanwhile
+        return Found(results, standing_of(found[0][1], sample @ query, contents) if found else None)
 
     def require_model(self, identity: dict | None) -> None:
         """Checks that vectors of a model (`pipeline_caan.model_identity`) compare with the gallery's.
