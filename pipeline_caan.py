@@ -117,8 +117,8 @@ def read_folders(root: Path, hidden: list[str] | None = None) -> Iterator[tuple[
         if (real := os.path.realpath(folder)) not in seen:
             seen.add(real)
             folders, files, problems = read_folder(folder, hidden)
-            waiting.extendleft(path for path in folders if not path.is_symlink())
-            waiting.extend(path for path in folders if path.is_symlink())
+            waiting.extendleft(path for path in folders if not os.path.islink(path))  # Path's own fails for a path too long
+            waiting.extend(path for path in folders if os.path.islink(path))
             yield files, problems
 
 

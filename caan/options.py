@@ -8,6 +8,7 @@ a value out of range is refused by name, whether it comes from a recipe, a comma
 
 import ipaddress
 import math
+import re
 from dataclasses import dataclass, field, fields
 from typing import Literal, NamedTuple
 
@@ -298,6 +299,8 @@ class IndexOptions(GalleryOptions):
         super().__post_init__()
         if self.public and not self.push:
             raise ValueError("public is of push: give --push org/name.")
+        if self.push is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.push):
+            raise ValueError(f"push must be ORG/NAME, the data set's name on the Hub, got {self.push!r}.")
 
 
 PICTURE = "search.png"

@@ -11,17 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from caan.search.encoder import Encoder, Source
-from caan.search.encoding import PhotoEncoder
-from caan.search.engine import Engine, Folder, NoGallery, Photo, Size
+from caan.search.engine import Engine, Folder, NoGallery, Size
 from caan.search.folders import locate, root_for, take_over
 from caan.search.identity import SETTING, SOURCE, identity_of, require_same
 from caan.search.names import open_engine
 from caan.search.photos import folder_path
-from caan.search.plan import Comparison, Plan, plan_all, split_gone
-from caan.search.refresh import Changes, Refresh
+from caan.search.plan import Comparison, plan_all
+from caan.search.refresh import Changes, add_new, drop_gone
 from caan.search.results import Found, group_copies, near_limit, standing_of
 from pipeline_caan import show_path
 
@@ -151,8 +149,8 @@ class Gallery:
             done = [Changes.planned(show_path(folder_path(place)), plan) for place, plan in plans.items()]
         else:
             self._keep_settings(exclude)
-            done = self._encode(plans, batch_size, num_workers, progress)
-        problems += self._drop_gone(list(plans.values()), done, yes, dry_run)
+            done = add_new(self.engine, self.encoder, plans, batch_size, num_workers, progress)
+        problems += drop_gone(self.engine, list(plans.values()), done, yes, dry_run)
         if not dry_run:
             for place in plans:
                 if not place.path:
@@ -164,34 +162,8 @@ class Gallery:
             raise ValueError("\n".join([*problems, "" if dry_run else "The other folders are up to date."]).rstrip())
         return done
 
-    def _encode(self, plans: dict[Folder, Plan], batch_size: int, num_workers: int, progress: bool) -> list[Changes]:
-        """Adds what plans say."""
-        done = []
-        for place, plan in plans.items():
-            total, name = len(plan.new) + len(plan.changed), show_path(folder_path(place))
-            with tqdm(total=total, desc=name, unit="photo", disable=not (progress and total)) as bar:
-                encoder = self._photo_encoder(batch_size, num_workers, total)
-                done.append(Refresh(self.engine, encoder, bar.update).run(plan, name))
-        return done
-
-    def _drop_gone(self, plans: Sequence[Plan], done: Sequence[Changes], yes: bool, dry_run: bool) -> list[str]:
-        """Removes what has gone, when all is added: what moved between folders was found by its hash. Returns why photos stay
-        that have gone too (`split_gone`)."""
-        kept, problems = (set[Photo](), list[str]()) if yes else split_gone(self.engine, plans, dry_run)
-        for plan, changes in zip(plans, done):
-            leaving = [photo for photo in plan.gone if photo not in kept]
-            changes.removed = len(leaving) if dry_run else self.engine.drop(leaving)
-        if not dry_run:
-            self.engine.sweep()
-        return problems
-
     def _roots(self) -> list[Folder]:
         return [Folder(root) for root in self.engine.roots()]
-
-    def _photo_encoder(self, batch_size: int, num_workers: int, photos: int) -> PhotoEncoder:
-        """Fewer processes where there are few photos: each takes a second to start."""
-        workers = min(num_workers, photos // (2 * batch_size))
-        return PhotoEncoder(self.encoder.model, self.encoder.processor, batch_size, workers)
 
     def remove(self, folder: str | os.PathLike) -> int:
         """Takes a folder's photos out of the gallery, and a root for good; returns how many. Files on disk are not touched."""

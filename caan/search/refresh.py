@@ -4,13 +4,17 @@ hash."""
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tqdm.auto import tqdm
+
+from caan.search.encoder import Encoder
 from caan.search.encoding import CHANGED, Encoded, PhotoEncoder
-from caan.search.engine import UNREADABLE, Content, Engine, Photo
-from caan.search.photos import full_path, hash_all
-from caan.search.plan import Plan
+from caan.search.engine import UNREADABLE, Content, Engine, Folder, Photo
+from caan.search.photos import folder_path, full_path, hash_all
+from caan.search.plan import Plan, split_gone
+from pipeline_caan import show_path
 
 COMMIT = 2.0  # seconds of work that a kill loses at most, beside the batches that are being read
 HASHED = 64  # files that are hashed before the gallery is asked which it knows
@@ -132,6 +136,33 @@ class Refresh:
             self.engine.put(self._photos, self._contents)
         self._photos, self._contents = [], []
         self._committed = time.monotonic()
+
+
+def add_new(
+    engine: Engine, model: Encoder, plans: Mapping[Folder, Plan], batch_size: int, num_workers: int, progress: bool
+) -> list[Changes]:
+    """Adds what the plans of folders say is new or changed. Fewer processes where there are few photos: each takes a second to
+    start."""
+    done = []
+    for place, plan in plans.items():
+        total, name = len(plan.new) + len(plan.changed), show_path(folder_path(place))
+        workers = min(num_workers, total // (2 * batch_size))
+        with tqdm(total=total, desc=name, unit="photo", disable=not (progress and total)) as bar:
+            encoder = PhotoEncoder(model.model, model.processor, batch_size, workers)
+            done.append(Refresh(engine, encoder, bar.update).run(plan, name))
+    return done
+
+
+def drop_gone(engine: Engine, plans: Sequence[Plan], done: Sequence[Changes], yes: bool, dry_run: bool) -> list[str]:
+    """Removes what has gone, when all is added: what moved between folders was found by its hash. Returns why photos stay that
+    have gone too (`split_gone`)."""
+    kept, problems = (set[Photo](), list[str]()) if yes else split_gone(engine, plans, dry_run)
+    for plan, changes in zip(plans, done):
+        leaving = [photo for photo in plan.gone if photo not in kept]
+        changes.removed = len(leaving) if dry_run else engine.drop(leaving)
+    if not dry_run:
+        engine.sweep()
+    return problems
 
 
 def in_parts(items: Sequence, size: int) -> Iterator[list]:

@@ -102,3 +102,21 @@ def test_a_folder_inside_a_root_is_said_to_come_back(indexed, capsys):
     assert "The next caan index takes them in again" in capsys.readouterr().out
     assert cli.main(["gallery", "remove-root", "default", str(indexed)]) == 0
     assert "again" not in capsys.readouterr().out
+
+
+def test_a_path_that_is_too_long_is_counted(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(photos)
+    for _ in range(25):
+        os.mkdir("d" * 200)
+        os.chdir("d" * 200)
+    shape("bar", 92).save("x.png")
+    monkeypatch.chdir(tmp_path / "work")
+    assert cli.main(["index", str(photos), "--model", "pixels", "--num_workers", "0"]) == 0
+    said = capsys.readouterr().out
+    assert "12 encoded" in said and "1 File name too long" in said
+
+
+@pytest.mark.parametrize("name", ["holidays", "hf://datasets/org/holidays", "org/name/more", "org/na me", ""])
+def test_a_wrong_name_to_push_to_is_refused_before_any_work(photos, home, name, capsys):
+    said = fails(capsys, "index", str(photos), "--model", "pixels", "--push", name, status=2)
+    assert "push must be ORG/NAME" in said and not home.exists()
