@@ -3,7 +3,7 @@
     caan search sketch.png                               # a table, and a picture of the results: search.png
     caan search sketch.jpg -n 50 --under ~/Photos/2024   # fifty, in one folder
     caan search sketch.png --json                        # for programs; --paths: the paths alone
-    caan search sketch.png --print0 | xargs -0 cp -t found/
+    caan search sketch.png --print0                      # the same for xargs -0, whatever a name holds
     caan search --clipboard                              # the picture in the clipboard
     cat sketch.png | caan search -                       # from a pipe
     caan search sketch.png --explain                     # also which part of a photo answers which stroke
