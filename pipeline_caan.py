@@ -107,25 +107,27 @@ def list_images(folder: str | os.PathLike, svg: bool = False) -> list[str]:
     return [str(path) for path in sorted(found, key=lambda path: path.relative_to(root))]
 
 
-def read_folders(root: Path) -> Iterator[tuple[list[Path], list[str]]]:
+def read_folders(root: Path, hidden: list[str] | None = None) -> Iterator[tuple[list[Path], list[str]]]:
     """Files of each folder at and below `root`, and what cannot be read, in words.
 
-    True folders come before links, so that what lies in the folder itself is listed under its own name.
+    The names of hidden files, and with a slash of folders that are hidden or a system's, are added to `hidden`. True folders
+    come before links, so that what lies in the folder itself is listed under its own name.
     """
     waiting, seen = deque([root]), set()
     while waiting:
         folder = waiting.popleft()
         if (real := os.path.realpath(folder)) not in seen:
             seen.add(real)
-            folders, files, problems = read_folder(folder)
-            waiting.extendleft(path for path in folders if not path.is_symlink())
-            waiting.extend(path for path in folders if path.is_symlink())
+            folders, files, problems = read_folder(folder, hidden)
+            waiting.extendleft(path for path in folders if not os.path.islink(path))  # Path's own fails for a path too long
+            waiting.extend(path for path in folders if os.path.islink(path))
             yield files, problems
 
 
-def read_folder(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
+def read_folder(folder: Path, hidden: list[str] | None = None) -> tuple[list[Path], list[Path], list[str]]:
     """Sub-folders and files that are not hidden, and what cannot be read, in words."""
     folders, files, problems = [], [], []
+    hidden = [] if hidden is None else hidden
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -134,14 +136,16 @@ def read_folder(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
         path = folder / entry.name
         try:
             if entry.is_dir():
-                if not entry.name.startswith(SYSTEM_MARKS) and entry.name.casefold() not in SYSTEM_FOLDERS:
-                    folders.append(path)
+                system = entry.name.startswith(SYSTEM_MARKS) or entry.name.casefold() in SYSTEM_FOLDERS
+                hidden.append(f"{entry.name}/") if system else folders.append(path)
             elif entry.name.startswith("."):
-                continue
+                hidden.append(entry.name)
             elif entry.is_file():
                 files.append(path)
             else:
-                problems.append(f"{show_path(path, folder)} ({'broken link' if entry.is_symlink() else 'no file'})")
+                problems.append(
+                    f"{show_path(path, folder)} ({'broken link' if entry.is_symlink() else 'no file, but a pipe or device'})"
+                )
         except OSError as error:  # a link that leads back to itself
             problems.append(f"{show_path(path, folder)} ({error.strerror})")
     return folders, files, problems

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 
 from caan import __version__
@@ -43,6 +44,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the command's own options")
     arguments = parser.parse_args(argv)
+    try:
+        os.getcwd()  # which transformers asks for when it is imported
+    except FileNotFoundError:
+        print(f"caan {arguments.command}: error: the working folder was deleted: cd to another one", file=sys.stderr)
+        return 1
     module = importlib.import_module(COMMANDS[arguments.command][0])
     return module.main(arguments.arguments, prog=f"caan {arguments.command}")
 

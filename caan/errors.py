@@ -3,13 +3,15 @@
     with exit_on_error("caan push", hint="to go on: caan push ..."):
         ...
 
-Exit status: 1 on bad input, 130 after Ctrl-C, 143 after SIGTERM. CAAN_TRACEBACK=1 in the environment brings tracebacks back.
+Exit status: 1 on bad input, 130 after Ctrl-C, 143 after SIGTERM, 141 where nobody reads the output any more (`| head`).
+CAAN_TRACEBACK=1 in the environment brings tracebacks back.
 """
 
 import difflib
 import errno
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -36,16 +38,36 @@ def exit_on_error(prog: str, hint: str | Callable[[], str] | None = None) -> Ite
     with sigterm_raises():
         try:
             yield
+            if sys.stdout is not None:
+                sys.stdout.flush()  # what cannot be written is told here, not when Python ends
         except KeyboardInterrupt:
             stop(prog, 130, hint)
         except Terminated:
             stop(prog, 143, hint)
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and output_is_closed():
+                raise SystemExit(141) from None
             message = explain(error)
             if message is None or os.environ.get("CAAN_TRACEBACK"):
                 raise
             print(f"\n{prog}: error: {message}", file=sys.stderr)
             raise SystemExit(1) from None
+
+
+def output_is_closed() -> bool:
+    """Whether nobody reads standard output any more; what is left of it is then thrown away, so that Python can end."""
+    try:
+        sys.stdout.flush()
+        asked = select.poll()  # without a buffer there is nothing to flush; Windows has no poll
+        asked.register(sys.stdout.fileno(), 0)
+        closed = any(event & select.POLLERR for _, event in asked.poll(0))
+    except BrokenPipeError:
+        closed = True
+    except (AttributeError, OSError):
+        closed = False
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return closed
 
 
 @contextmanager

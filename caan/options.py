@@ -8,6 +8,7 @@ a value out of range is refused by name, whether it comes from a recipe, a comma
 
 import ipaddress
 import math
+import re
 from dataclasses import dataclass, field, fields
 from typing import Literal, NamedTuple
 
@@ -308,9 +309,15 @@ class IndexOptions(GalleryOptions):
         "Patterns of files and folders in FOLDER that are left out from now on, such as drafts '*.png'; * means / too.",
     )
     retry: bool = option(False, "Also read files again that could not be read the last time.")
+    check: bool = option(
+        False, "Read all files, to find photos that changed while their size and time stayed (some editors and copies do so)."
+    )
     dry_run: bool = option(False, "Say what would be done, and do nothing.")
     yes: bool = option(
-        False, "Go on where a folder that had photos holds none any more (they leave the gallery), and with --public."
+        False,
+        "Go on where photos are missing that may be on a disk that is away: a folder that is given holds none any more, one in "
+        "it is empty now, or folders in it have gone with many (100, or a tenth of the folder's; fewer than 5 never are); and "
+        "with --public.",
     )
     batch_size: int = option(64, "Photos encoded at once; halved where the memory does not suffice.", COUNT)
     num_workers: int = option(2, "Processes that read photos; 0 = none.", NOT_NEGATIVE)
@@ -323,6 +330,11 @@ class IndexOptions(GalleryOptions):
         super().__post_init__()
         if self.public and not self.push:
             raise ValueError("public is of push: give --push org/name.")
+        if self.push is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.push):
+            raise ValueError(f"push must be ORG/NAME, the data set's name on the Hub, got {self.push!r}.")
+
+
+PICTURE = "search.png"
 
 
 @dataclass
@@ -332,15 +344,18 @@ class SearchOptions(GalleryOptions):
     top_k: int = option(20, "Pictures that are shown.", COUNT, short="-n")
     under: str | None = option(None, "Search only photos at or below this folder.")
     json: bool = option(False, "Print JSON alone: path, score, rank, copies.")
-    paths: bool = option(False, "Print the paths alone, one a line.")
-    picture: str = option("search.png", "The picture of the results; none = none.")
+    paths: bool = option(False, "Print the paths alone, one a line, as their bytes are; a name may hold the end of a line.")
+    print0: bool = option(False, "Print the paths alone, each with a NUL byte behind it, as xargs -0 reads them.")
+    picture: str = option(PICTURE, "The picture of the results; none = none.")
     open: bool = option(False, "Show the picture.")
     explain: bool = option(False, "Also draw which part of a photo answers which stroke, for the first results.")
 
     def __post_init__(self):
         super().__post_init__()
-        if self.json and self.paths:
-            raise ValueError("json and paths are two forms of the answer: give one.")
+        if self.json + self.paths + self.print0 > 1:
+            raise ValueError("json, paths and print0 are forms of the answer: give one.")
+        if self.picture == "none" and (self.open or self.explain):
+            raise ValueError("open and explain are of the picture: leave out --picture none.")
 
 
 @dataclass

@@ -4,6 +4,7 @@ import shlex
 
 from caan.options import GalleryOptions
 from caan.search.encoder import Source
+from caan.search.engine import NoGallery
 from caan.search.gallery import Gallery
 from caan.search.identity import SOURCE
 from caan.search.names import last_model, open_engine
@@ -17,13 +18,20 @@ def open_gallery(options: GalleryOptions, create: bool = False) -> Gallery:
     Raises:
         ValueError: there is no such gallery, or no model is known for a new one.
     """
-    engine = open_engine(options.gallery, create)
-    source = chosen_source(options, engine.settings().get(SOURCE) or last_model())
+    try:
+        engine = open_engine(options.gallery, create=False)
+    except NoGallery:
+        if not create:
+            raise
+        engine = None
+    source = chosen_source(options, (engine and engine.settings().get(SOURCE)) or last_model())
     if source is None:
         raise ValueError(
             "No model is chosen yet. Take one from the Hub that finds photos by sketches without training: --model "
             f"{WITHOUT_CAAN}\nor train a small CAAN here in minutes: caan train openmoji, then --model outputs/openmoji"
         )
+    if engine is None:
+        return Gallery.open(options.gallery, source, device=options.device)
     gallery = Gallery(engine, source, options.device)
     if options.model or options.image_size:
         gallery.encoder  # noqa: B018  another model is refused, also where nothing is to be encoded

@@ -4,7 +4,7 @@ Write-ahead log: readers go on beside a writer. `begin immediate`: writers take 
 than the call that it was in.
 """
 
-import shutil
+import contextlib
 import sqlite3
 import threading
 import time
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from caan.search.engine import Content, Engine, Folder, Photo, Size
-from caan.search.live import LiveRows
+from caan.search.live import CODES, LiveRows
+from caan.search.live import FILE as MATRIX
 from caan.search.sqlite import FILE, checked, connect, damage, file_bytes, require_gallery, unpack, within
 
 PAGE = 20_000  # rows that are read at once
@@ -23,6 +24,8 @@ PUT = (
     "insert into photos (root, path, size, mtime_ns, content, problem) values (?, ?, ?, ?, ?, ?) on conflict (root, path) do "
     "update set size = excluded.size, mtime_ns = excluded.mtime_ns, content = excluded.content, problem = excluded.problem"
 )
+OWN = [FILE, *(FILE + end for end in ("-wal", "-shm", "-journal"))]  # files of a gallery, and of its unfinished ones
+OWN += [form.format(name) for name in (MATRIX, CODES) for form in ("{}", ".{}.tmp", ".{}.lock")]
 PARAMETERS = 500  # of one statement; SQLite takes 999 or more
 
 
@@ -227,8 +230,12 @@ class EmbeddedEngine(Engine):
             return damage(database) or self._live.verify()
 
     def remove(self) -> None:
+        """Deletes the gallery's own files, and the folder where nothing else is in it."""
         self.close()
-        shutil.rmtree(self.folder)
+        for name in OWN:
+            (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # other files, or a link
+            self.folder.rmdir()
 
     def close(self) -> None:
         with self._lock:

@@ -63,6 +63,13 @@ class Size:
     total_bytes: int
 
 
+class NoGallery(ValueError):
+    """There is no gallery at a place, where none was to be made."""
+
+    def __init__(self, uri: object, name: object = "NAME"):
+        super().__init__(f"There is no gallery at {uri}: caan index FOLDER --gallery {name} makes one.")
+
+
 class Engine(ABC):
     """Keeps photos, contents and settings. Every write is all or nothing, and on disk when the call returns.
 

@@ -11,17 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from caan.search.encoder import Encoder, Source
-from caan.search.encoding import PhotoEncoder
-from caan.search.engine import Engine, Folder, Size
+from caan.search.engine import Engine, Folder, NoGallery, Size
 from caan.search.folders import locate, root_for, take_over
 from caan.search.identity import SETTING, SOURCE, identity_of, require_same
 from caan.search.names import open_engine
 from caan.search.photos import folder_path
-from caan.search.refresh import Changes, Plan, Refresh, plan_all
-from caan.search.results import Found, group_copies, standing_of
+from caan.search.plan import Comparison, plan_all
+from caan.search.refresh import Changes, add_new, drop_gone
+from caan.search.results import Found, group_copies, near_limit, standing_of
 from pipeline_caan import show_path
 
 Folders = str | os.PathLike | Sequence[str | os.PathLike]  # one, or several
@@ -61,7 +60,15 @@ class Gallery:
         """
         model = Source(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
         place = uri if isinstance(uri, str) else os.path.abspath(uri)  # a Path is no name
-        gallery = cls(open_engine(place, create), model, device)
+        try:
+            engine = open_engine(place, create=False)
+        except NoGallery:
+            if not create:
+                raise
+            if isinstance(model, Source):  # before a gallery is made, so that a model that cannot be loaded leaves none behind
+                model = Encoder.load(model, device)
+            engine = open_engine(place)
+        gallery = cls(engine, model, device)
         if model is not None:
             gallery.encoder  # noqa: B018  another model is refused now
         return gallery
@@ -89,9 +96,8 @@ class Gallery:
     def add(self, folder: Folders, **options: Any) -> list[Changes]:
         """Adds the photos of folders, and keeps to them from then on: `refresh` of folders that need not be there yet."""
         folders = listed(folder)
-        for place in folders:
-            if not os.path.isdir(place):
-                raise ValueError(f"There is no folder {show_path(os.path.abspath(place))}.")
+        if missing := [show_path(os.path.abspath(place)) for place in folders if not os.path.isdir(place)]:
+            raise ValueError("\n".join(f"There is no folder {place}." for place in missing))
         if not options.get("dry_run"):
             self.encoder  # noqa: B018  before the folders are noted, a model that cannot be loaded is told
             for place in folders:
@@ -104,9 +110,10 @@ class Gallery:
         Args:
             folder: one of its folders, or one below, or several; None = all.
             dry_run: change nothing; the counts are of what would be done, where files that only moved count as new.
-            yes: also empty it of a folder in which there is no photo any more.
+            yes: also take out photos whose disk may be away: of a folder that is empty now, or without photos and had many.
             exclude: patterns of paths below a root that are left out, from now on; None = as the last time.
-            retry: also read files again that could not be read.
+            retry: also read files again that could not be read. check: read all files, to find those that changed while their
+            size and time stayed.
             batch_size: photos encoded at once; halved where the memory does not suffice. num_workers: processes that read
             photos. progress: show a bar.
             report: called with the `Changes` of each folder, also where an error about another one follows.
@@ -114,8 +121,8 @@ class Gallery:
         Returns the `Changes` of each folder.
 
         Raises:
-            ValueError: a folder is not in the gallery, not on disk, or empty and not `yes`, after the others were done; another
-                model. What was done before is kept.
+            ValueError: a folder is not in the gallery, not on disk, or lacks photos whose disk may be away and not `yes`, after
+                all else was done; another model. What was done before is kept.
         """
         folders = self._roots() if folder is None else [self.locate(place) for place in listed(folder)]
         return self._refresh(folders, **options)
@@ -128,19 +135,23 @@ class Gallery:
         yes: bool = False,
         exclude: Sequence[str] | None = None,
         retry: bool = False,
+        check: bool = False,
         batch_size: int = 64,
         num_workers: int = 0,
         progress: bool = True,
         report: Callable[[Changes], object] = lambda changes: None,
     ) -> list[Changes]:
-        plans, problems = plan_all(self.engine, folders, self._excluded(exclude), retry, yes or dry_run)
+        how = Comparison(self._excluded(exclude), retry, check, progress)
+        plans, problems = plan_all(self.engine, folders, how, yes)
         if problems and len(problems) == len(folders):
             raise ValueError("\n".join(problems))
         if dry_run:
             done = [Changes.planned(show_path(folder_path(place)), plan) for place, plan in plans.items()]
         else:
             self._keep_settings(exclude)
-            done = self._encode(plans, batch_size, num_workers, progress)
+            done = add_new(self.engine, self.encoder, plans, batch_size, num_workers, progress)
+        problems += drop_gone(self.engine, list(plans.values()), done, yes, dry_run)
+        if not dry_run:
             for place in plans:
                 if not place.path:
                     take_over(self.engine, place.root)
@@ -148,29 +159,11 @@ class Gallery:
         for changes in done:
             report(changes)
         if problems:
-            raise ValueError("\n".join([*problems, "The other folders are up to date."]))
-        return done
-
-    def _encode(self, plans: dict[Folder, Plan], batch_size: int, num_workers: int, progress: bool) -> list[Changes]:
-        """Does what plans say. Nothing is removed before all is added: what moved between folders is found by its hash."""
-        done = []
-        for place, plan in plans.items():
-            total, name = len(plan.new) + len(plan.changed), show_path(folder_path(place))
-            with tqdm(total=total, desc=name, unit="photo", disable=not (progress and total)) as bar:
-                encoder = self._photo_encoder(batch_size, num_workers, total)
-                done.append(Refresh(self.engine, encoder, bar.update).run(plan, name))
-        for changes, plan in zip(done, plans.values()):
-            changes.removed = self.engine.drop(plan.gone)
-        self.engine.sweep()
+            raise ValueError("\n".join([*problems, "" if dry_run else "The other folders are up to date."]).rstrip())
         return done
 
     def _roots(self) -> list[Folder]:
         return [Folder(root) for root in self.engine.roots()]
-
-    def _photo_encoder(self, batch_size: int, num_workers: int, photos: int) -> PhotoEncoder:
-        """Fewer processes where there are few photos: each takes a second to start."""
-        workers = min(num_workers, photos // (2 * batch_size))
-        return PhotoEncoder(self.encoder.model, self.encoder.processor, batch_size, workers)
 
     def remove(self, folder: str | os.PathLike) -> int:
         """Takes a folder's photos out of the gallery, and a root for good; returns how many. Files on disk are not touched."""
@@ -198,18 +191,19 @@ class Gallery:
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {top_k}.")
         folder = None if under is None else self.locate(under)
-        count = top_k + POOL
+        sample, count = self.engine.sample(SAMPLE), top_k + POOL
+        if not len(sample):
+            raise ValueError(f"The gallery {self.engine.uri} is empty: caan index FOLDER adds photos.")
+        near = near_limit(sample)
         while True:
             found = self.engine.nearest(query, count, folder)
             hashes = [content for content, _ in found]
-            results = group_copies(found, self.engine.vectors(hashes), self.engine.files(hashes, folder), top_k)
+            results = group_copies(found, self.engine.vectors(hashes), self.engine.files(hashes, folder), top_k, near)
             if len(results) == top_k or len(found) < count:
                 break
             count *= 4  # near-copies of one shot fill the pool
-        contents = self.engine.count()
-        if not contents:
-            raise ValueError(f"The gallery {self.engine.uri} is empty: caan index FOLDER adds photos.")
-        return Found(results, standing_of(found[0][1], self.engine.sample(SAMPLE) @ query, contents) if found else None)
+        contents = max(len(sample), self.engine.count())  # another process may remove some meanwhile
+        return Found(results, standing_of(found[0][1], sample @ query, contents) if found else None)
 
     def require_model(self, identity: dict | None) -> None:
         """Checks that vectors of a model (`pipeline_caan.model_identity`) compare with the gallery's.

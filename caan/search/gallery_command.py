@@ -61,10 +61,18 @@ def run(given: argparse.Namespace) -> int:
             gallery.engine.move_root(os.fsencode(old), os.fsencode(new))
             print(f"moved: {show_path(old)} -> {show_path(new)}; caan index brings it up to date")
         elif given.action == "remove-root":
-            print(f"{gallery.remove(given.folders[0]):,} photos left the gallery; their files are where they were")
+            remove_root(gallery, given.folders[0])
         else:
             remove(gallery, given)
     return 0
+
+
+def remove_root(gallery: Gallery, folder: str) -> None:
+    """Takes a folder out; of one inside a root `caan index` would bring the photos back."""
+    inside = gallery.locate(folder).path
+    print(f"{gallery.remove(folder):,} photos left the gallery; their files are where they were")
+    if inside:
+        print("The next caan index takes them in again, since the folder above stays: leave them out with --exclude.")
 
 
 def line(name: str) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from caan.search.gallery import Gallery
     from caan.search.refresh import Changes
 
-SHOWN = 10  # problems that are printed
+SHOWN = 10  # problems, and reasons to leave entries out, that are printed
 
 
 def main(argv: list[str], prog: str) -> int:
@@ -50,17 +50,18 @@ def index(options: IndexOptions, folders: list[str]) -> None:
     """Brings each folder in, and says what was done."""
     from caan.search.choosing import open_gallery  # imports torch
     from caan.search.names import keep_last_model
+    from pipeline_caan import show_path
 
-    for folder in folders:
-        if not os.path.isdir(folder):
-            raise ValueError(f"There is no folder {folder}: nothing was done.")
+    missing = ", ".join(show_path(folder) for folder in folders if not os.path.isdir(folder))
+    if missing and not options.dry_run:
+        raise ValueError(f"There is no folder {missing}: nothing was done.")
     if options.dry_run:
-        plan(options, folders)
+        plan(options, folders, [f"There is no folder {missing}."] if missing else [])
         return
     with open_gallery(options, create=True) as gallery:
         if not folders and not gallery.engine.roots():
             raise ValueError(f"The gallery {options.gallery} has no folder yet: caan index FOLDER.")
-        names = ("exclude", "retry", "yes", "batch_size", "num_workers")
+        names = ("exclude", "retry", "check", "yes", "batch_size", "num_workers")
         given = {name: getattr(options, name) for name in names}
         bring_in: Any = gallery.add if folders else gallery.refresh
         bring_in(folders or None, **given, report=lambda changes: print(describe_changes(changes), flush=True))
@@ -86,17 +87,33 @@ def push(gallery: Gallery, options: IndexOptions) -> None:
     print(f"pushed: {address}" if address else "nothing was sent")
 
 
-def plan(options: IndexOptions, folders: list[str]) -> None:
-    """Says what would be done. A gallery that is not there is not made, and no model is loaded."""
-    from caan.search.gallery import Gallery
-    from caan.search.names import open_engine, place_of
+def plan(options: IndexOptions, folders: list[str], problems: list[str]) -> None:
+    """Says what would be done. A gallery that is not there is not made, and no model is loaded.
 
+    Raises:
+        ValueError: there are `problems`, or a run would end so; after the other folders were told.
+    """
+    from caan.search.engine import NoGallery
+    from caan.search.gallery import Gallery
+    from caan.search.names import open_engine
+
+    present = [folder for folder in folders if os.path.isdir(folder)]
+    if folders and not present:
+        raise ValueError(problems[0])
     with tempfile.TemporaryDirectory() as empty:
-        missing = "://" not in options.gallery and not place_of(options.gallery).exists()
-        with Gallery(open_engine(empty if missing else options.gallery, create=missing)) as gallery:
-            bring_in: Any = gallery.add if folders else gallery.refresh
-            given = {"exclude": options.exclude, "retry": options.retry, "dry_run": True}
-            bring_in(folders or None, **given, report=lambda changes: print(describe_plan(changes)))
+        try:
+            engine = open_engine(options.gallery, create=False)
+        except NoGallery:
+            engine = open_engine(empty)
+        with Gallery(engine) as gallery:
+            bring_in: Any = gallery.add if present else gallery.refresh
+            given = {name: getattr(options, name) for name in ("exclude", "retry", "check", "yes")}
+            try:
+                bring_in(present or None, **given, dry_run=True, report=lambda changes: print(describe_plan(changes)))
+            except ValueError as error:
+                problems = [*problems, str(error)]
+    if problems:
+        raise ValueError("\n".join(problems))
 
 
 def describe_plan(changes: Changes) -> str:
@@ -129,9 +146,11 @@ def named(path: str, problem: str) -> str:
 
 
 def left_out(counts: Counter[str]) -> str:
-    """How many entries were left out, and why."""
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
-    return f"; left out: {reasons}" if reasons else ""
+    """How many entries were left out, and why; the rarest reasons together."""
+    reasons = [f"{count:,} {reason}" for reason, count in counts.most_common(SHOWN)]
+    rest = counts.total() - sum(count for _, count in counts.most_common(SHOWN))
+    reasons += [f"{rest:,} for {len(counts) - SHOWN} other reasons"] if rest else []
+    return f"; left out: {', '.join(reasons)}" if reasons else ""
 
 
 def summary(gallery: Gallery, name: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from caan.search.engine import Content, Engine, Folder, Photo, Size
+from caan.search.engine import Content, Engine, Folder, NoGallery, Photo, Size
 from caan.search.milvus_address import Address
 from caan.search.milvus_notes import Notes
 from caan.search.milvus_repair import problems, sweep_up
@@ -44,11 +44,15 @@ class MilvusEngine(Engine):
         address = Address.parse(uri)
         self.uri = address.uri
         if address.file and not os.path.exists(address.file) and not create:
-            raise ValueError(f"There is no gallery at {self.uri}: caan index FOLDER --gallery {self.uri} makes one.")
+            raise NoGallery(self.uri, self.uri)
         self._tables = Tables(address)
         self._notes = Notes(self._tables)
         self._sample: tuple[tuple[int, int], np.ndarray] | None = None
-        self._notes.require_own(create)
+        try:
+            self._notes.require_own(create)
+        except BaseException:
+            self.close()
+            raise
 
     # ------------------------------------------------------------------------------------ settings and roots
 

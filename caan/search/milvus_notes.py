@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import count
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from caan.search.engine import NoGallery
 from caan.search.milvus_tables import TEXT, Tables, below
 
 FORMAT = "1"
@@ -34,7 +35,7 @@ class Notes:
         else:
             own = not tables.there(tables.contents) and not tables.there(tables.photos)
             if own and not create:
-                raise ValueError(f"There is no gallery at {uri}: caan index FOLDER --gallery {uri} makes one.")
+                raise NoGallery(uri, uri)
         if not own:
             raise ValueError(f"{uri} is a collection of another program: give another name.")
         tables.make_notes()

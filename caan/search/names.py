@@ -40,7 +40,13 @@ def gallery_names() -> list[str]:
 
 
 def place_of(uri: str) -> Path:
-    """The folder that a name or a path means: a plain word is a name, anything else a path."""
+    """The folder that a name or a path means: a plain word is a name, anything else a path.
+
+    Raises:
+        ValueError: it is empty or blank, mostly a variable of a shell that is not set.
+    """
+    if not uri.strip():
+        raise ValueError(f"{uri!r} names no gallery: give a name or a folder.")
     return gallery_folder(uri) if NAME.fullmatch(uri) else Path(uri).absolute()
 
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -13,6 +14,7 @@ from caan.search.engine import Folder, Photo
 from pipeline_caan import image_suffixes, read_folders, show_path
 
 CHUNK = 1 << 20  # bytes that are hashed at once
+THREADS = 4  # that hash: a disk or a network answers several at once
 
 
 @dataclass
@@ -38,8 +40,8 @@ def scan_folder(folder: Folder, exclude: Sequence[str] = ()) -> Scan:
     place, root = Path(folder_path(folder)), Path(os.fsdecode(folder.root))
     if not place.is_dir():
         raise ValueError(f"There is no folder {show_path(place)}: is a disk not connected? The gallery keeps its photos.")
-    suffixes, scan = image_suffixes(), Scan()
-    for files, problems in read_folders(place):
+    suffixes, scan, hidden = image_suffixes(), Scan(), list[str]()
+    for files, problems in read_folders(place, hidden):
         scan.left_out.update(problem.rpartition("(")[2].rstrip(")") for problem in problems)
         for file in files:
             below = os.fsencode(file.relative_to(root).as_posix())
@@ -49,8 +51,16 @@ def scan_folder(folder: Folder, exclude: Sequence[str] = ()) -> Scan:
                 scan.left_out[f"{file.suffix.lower()} is no picture" if file.suffix else "no suffix"] += 1
             else:
                 scan.photos += stat_photo(file, folder.root, below)
+    scan.left_out.update(map(why_hidden, hidden))
     scan.photos.sort(key=lambda photo: photo.path)
     return scan
+
+
+def why_hidden(name: str) -> str:
+    """Why a file, or a folder (with a slash behind its name), is left out, in words that fall together for many."""
+    if name.endswith("/"):
+        return f"folder {show_path(name)}"
+    return "AppleDouble file (._*)" if name.startswith("._") else "hidden file (.*)"
 
 
 def is_excluded(path: str, exclude: Sequence[str]) -> bool:
@@ -110,6 +120,20 @@ def hash_file(path: str) -> bytes:
         while part := file.read(CHUNK):
             digest.update(part)
     return digest.digest()
+
+
+def hash_all(photos: Iterable[Photo]) -> Iterator[bytes | str]:
+    """The hash of each photo's bytes, or why it cannot be read."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(hash_or_problem, photos)
+
+
+def hash_or_problem(photo: Photo) -> bytes | str:
+    """The hash of a file's bytes, or why it cannot be read."""
+    try:
+        return hash_file(full_path(photo))
+    except OSError as error:
+        return f"Cannot read the image {show_path(full_path(photo))}: {error.strerror or error}."
 
 
 def folder_path(folder: Folder) -> str:

@@ -1,37 +1,24 @@
-"""How a gallery comes to hold what is in a folder: what is new is encoded, what moved is found by its hash, what went is
-removed."""
+"""How a gallery comes to hold what a plan (`plan.py`) says is new in a folder: it is encoded, and what moved found by its
+hash."""
 
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tqdm.auto import tqdm
+
+from caan.search.encoder import Encoder
 from caan.search.encoding import CHANGED, Encoded, PhotoEncoder
 from caan.search.engine import UNREADABLE, Content, Engine, Folder, Photo
-from caan.search.photos import folder_path, full_path, gone, hash_file, scan_folder
+from caan.search.photos import folder_path, full_path, hash_all
+from caan.search.plan import Plan, split_gone
 from pipeline_caan import show_path
 
 COMMIT = 2.0  # seconds of work that a kill loses at most, beside the batches that are being read
 HASHED = 64  # files that are hashed before the gallery is asked which it knows
 AGAIN = -1  # mtime of a photo that could not be opened, which a change of its rights does not change
-THREADS = 4  # that hash: a disk or a network answers several at once
-
-
-@dataclass
-class Plan:
-    """What differs between a folder and what a gallery holds of it.
-
-    new and changed: files to read; gone: photos whose files are not there; unchanged: how many are. left_out: entries of the
-    folder that are no photos, by reason.
-    """
-
-    new: list[Photo] = field(default_factory=list)
-    changed: list[Photo] = field(default_factory=list)
-    gone: list[Photo] = field(default_factory=list)
-    unchanged: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -53,56 +40,6 @@ class Changes:
         """What a plan would come to, where no file only moved and each can be read."""
         return cls(
             folder, len(plan.new) + len(plan.changed), removed=len(plan.gone), unchanged=plan.unchanged, left_out=plan.left_out
-        )
-
-
-def plan_refresh(engine: Engine, folder: Folder, exclude: Sequence[str] = (), retry: bool = False) -> Plan:
-    """Compares a folder with a gallery, by path, size and time.
-
-    retry: files that could not be read count as changed.
-
-    Raises:
-        ValueError: the folder is not there.
-    """
-    scan = scan_folder(folder, exclude)
-    before = {photo.path: photo for photo in engine.photos(folder)}
-    plan = Plan(left_out=scan.left_out)
-    for photo in scan.photos:
-        known = before.pop(photo.path, None)
-        if known is None:
-            plan.new.append(photo)
-        elif (known.size, known.mtime_ns) != (photo.size, photo.mtime_ns) or (retry and known.content == UNREADABLE):
-            plan.changed.append(photo)
-        else:
-            plan.unchanged += 1
-    plan.gone = list(gone(before.values()))
-    plan.unchanged += len(before) - len(plan.gone)
-    return plan
-
-
-def plan_all(
-    engine: Engine, folders: Sequence[Folder], exclude: Sequence[str], retry: bool, empty: bool
-) -> tuple[dict[Folder, Plan], list[str]]:
-    """The plans of folders, and what is wrong with those that have none: not there, or, unless `empty`, without any photo."""
-    plans, problems = dict[Folder, Plan](), list[str]()
-    for folder in folders:
-        try:
-            plan = plan_refresh(engine, folder, exclude, retry)
-            if not empty:
-                require_not_empty(plan, show_path(folder_path(folder)))
-            plans[folder] = plan
-        except ValueError as error:
-            problems.append(str(error))
-    return plans, problems
-
-
-def require_not_empty(plan: Plan, folder: str) -> None:
-    """Raises ValueError where a folder without any photo would empty the gallery of what it has of it: mostly a disk that is
-    not mounted."""
-    if plan.gone and not (plan.new or plan.changed or plan.unchanged):
-        raise ValueError(
-            f"{folder} holds no photo any more, and the gallery has {len(plan.gone)} from there: is a disk not connected? "
-            "Nothing was removed; --yes removes them."
         )
 
 
@@ -160,8 +97,7 @@ class Refresh:
 
     def _hash(self, photos: Sequence[Photo]) -> list[Photo]:
         """The photos with the hashes of their bytes; those that cannot be opened are done."""
-        with ThreadPoolExecutor(THREADS) as pool:
-            results = list(pool.map(hash_or_problem, photos))
+        results = list(hash_all(photos))
         for photo, result in zip(photos, results):
             if isinstance(result, str):
                 self._fail(photo, result, again=True)
@@ -202,12 +138,31 @@ class Refresh:
         self._committed = time.monotonic()
 
 
-def hash_or_problem(photo: Photo) -> bytes | str:
-    """The hash of a file's bytes, or why it cannot be read."""
-    try:
-        return hash_file(full_path(photo))
-    except OSError as error:
-        return f"Cannot read the image {show_path(full_path(photo))}: {error.strerror or error}."
+def add_new(
+    engine: Engine, model: Encoder, plans: Mapping[Folder, Plan], batch_size: int, num_workers: int, progress: bool
+) -> list[Changes]:
+    """Adds what the plans of folders say is new or changed. Fewer processes where there are few photos: each takes a second to
+    start."""
+    done = []
+    for place, plan in plans.items():
+        total, name = len(plan.new) + len(plan.changed), show_path(folder_path(place))
+        workers = min(num_workers, total // (2 * batch_size))
+        with tqdm(total=total, desc=name, unit="photo", disable=not (progress and total)) as bar:
+            encoder = PhotoEncoder(model.model, model.processor, batch_size, workers)
+            done.append(Refresh(engine, encoder, bar.update).run(plan, name))
+    return done
+
+
+def drop_gone(engine: Engine, plans: Sequence[Plan], done: Sequence[Changes], yes: bool, dry_run: bool) -> list[str]:
+    """Removes what has gone, when all is added: what moved between folders was found by its hash. Returns why photos stay that
+    have gone too (`split_gone`)."""
+    kept, problems = (set[Photo](), list[str]()) if yes else split_gone(engine, plans, dry_run)
+    for plan, changes in zip(plans, done):
+        leaving = [photo for photo in plan.gone if photo not in kept]
+        changes.removed = len(leaving) if dry_run else engine.drop(leaving)
+    if not dry_run:
+        engine.sweep()
+    return problems
 
 
 def in_parts(items: Sequence, size: int) -> Iterator[list]:

@@ -9,14 +9,17 @@ import numpy as np
 from caan.search.engine import Photo
 from caan.search.photos import full_path
 
-# Cosine from which two pictures are one shot. Of Sketchy's 2,600 photos in the shared part no two different ones are as near
-# (the nearest two .976, 99.9 % below .946; CAAN, fold 0), while 99 % of their copies at JPEG quality 75 are, and 95 % of those
-# at half the size.
-NEAR = 0.98
+# Two pictures are one shot whose cosine is NEAR or more, and whose distance (1 - cosine) is at most SPREAD of the mean distance
+# in the gallery: vectors of some models all lie in a part of the space, where different photos are nearer than NEAR. From MOST
+# on they are one in any gallery, such as one of a single shot. Among Sketchy's photos no different ones join, by CAAN, a plain
+# ViT, and that with its vectors moved together, of which 2 % would by NEAR alone; 99 % of copies at JPEG quality 75 do, and
+# 93 % or more of those at half the size (`benchmarks/search_limits.py`, as all numbers here).
+NEAR, SPREAD, MOST = 0.98, 0.06, 0.995
+LEAST = 50  # photos of which a mean or a deviation says something
 # How far the best score may be below that of the best of as many normal ones, in standard deviations. It says little: scores
-# are not normal, and something like a sketch is in most galleries. Of sketches whose class is there "nothing similar" is said
-# to 13 of 100 in the demo's gallery and to none in 100 to 2,600 photos by CAAN of fold 0; of those whose class is not, to 9 and
-# to none. At 0 it would be 99 and 5 to 10, and 100 and 7 to 22.
+# are not normal, and something like a sketch is in most galleries. By CAAN of fold 0 "nothing similar" is said to no sketch in
+# 100 or 500 photos, whether its class is there or not; at 0 it would be to 13 and 24 of 100 in 100 photos. By a plain ViT it is
+# said to 9 of 10 in both cases: its sketches find photos hardly better than chance.
 STANDING = -1.25
 
 
@@ -59,11 +62,20 @@ def standing_of(best: float, scores: np.ndarray, count: int) -> float | None:
     mean (for large counts, from above): what exceeds it is no chance.
 
     Args:
-        scores: of a sample of the gallery (n,); of fewer than 50 nothing is told, and None returned.
+        scores: of a sample of the gallery (n,); of fewer than `LEAST` nothing is told, and None returned.
     """
-    if len(scores) < 50 or not (spread := float(scores.std())):
+    if len(scores) < LEAST or not (spread := float(scores.std())):
         return None
     return (best - float(scores.mean())) / spread - math.sqrt(2 * math.log(count))
+
+
+def near_limit(sample: np.ndarray) -> float:
+    """The cosine from which two pictures of a gallery are one shot; `sample`: unit vectors (n, width) from all over it."""
+    if len(sample) < LEAST:
+        return NEAR
+    mean = sample.mean(axis=0)
+    spread = 1 - float(mean @ mean)  # the mean distance of all pairs, each with itself too
+    return min(max(NEAR, 1 - SPREAD * spread), MOST)
 
 
 def group_copies(

@@ -1,6 +1,7 @@
 """The SQLite file of a gallery: its tables, how it is opened, and what its errors mean."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from caan.search.engine import Folder
+from caan.search.engine import Folder, NoGallery
 
 FILE = "gallery.sqlite"
 APPLICATION, VERSION = 0x4341414E, 1  # "CAAN" in the file's header, and the form of the tables
 WAIT = 60  # seconds for another writer; each holds the file for a fraction of one
+ROOM = 1 << 16  # bytes; the index of a log takes half of it
 UNIT = 0.01  # how far the length of a float16 vector may be from 1
 
 # Numbers of contents come from the clock: nanoseconds, when a vector was made. They are never given twice, not even after an
@@ -42,7 +44,7 @@ def require_gallery(folder: Path, create: bool) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} holds other things than a gallery: give another place.")
     if not create:
-        raise ValueError(f"There is no gallery at {folder}: caan index FOLDER --gallery NAME makes one.")
+        raise NoGallery(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -66,16 +68,30 @@ def address(file: Path) -> str:
     """How SQLite is to open a file: for reading alone where its folder cannot be written, and there, since no log can be made
     either, as one that nobody changes, if nobody has a log open."""
     uri, log = file.absolute().as_uri(), file.with_name(file.name + "-wal")
-    if os.access(file.parent, os.W_OK) and (os.access(file, os.W_OK) or not file.exists()):
+    if is_writable(file):
         return uri
     return uri + ("?mode=ro" if log.exists() and log.stat().st_size else "?mode=ro&immutable=1")
+
+
+def is_writable(file: Path) -> bool:
+    """Whether a gallery can be written: by the rights of its file and folder, and by the room on its disk."""
+    rights = os.access(file.parent, os.W_OK) and (os.access(file, os.W_OK) or not file.exists())
+    return rights and not is_full(file.parent)
+
+
+def is_full(folder: Path) -> bool:
+    """Whether a disk lacks the room without which SQLite cannot even read by its log."""
+    try:
+        return shutil.disk_usage(folder).free < ROOM
+    except OSError:
+        return False
 
 
 def prepare(database: sqlite3.Connection, folder: Path) -> None:
     """Settings of a connection; and the tables, in a new file. A file of another program is only read."""
     require_own(database, folder)
     database.execute("pragma foreign_keys = on")
-    if os.access(folder, os.W_OK) and os.access(folder / FILE, os.W_OK):
+    if is_writable(folder / FILE):
         database.execute("pragma journal_mode = wal")
         database.execute("pragma synchronous = normal")
     if not database.execute("select 1 from sqlite_master").fetchone():
@@ -111,7 +127,7 @@ def checked(folder: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         said = str(error)
-        if "full" in said:
+        if "full" in said or (("readonly" in said or "disk I/O" in said or "unable to open" in said) and is_full(folder)):
             raise OSError(f"No space left on device for the gallery {folder}; what was written before is kept.") from error
         if "locked" in said:
             raise ValueError(f"The gallery {folder} is written by another process that does not end: wait for it.") from error

@@ -5,6 +5,7 @@ pytest tests/search/test_embedded.py
 
 import hashlib
 import os
+import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from photos import photo_folder, shape
 
+import caan.search.sqlite
 from caan.search.embedded import EmbeddedEngine
 from caan.search.engine import Content, Folder, Photo
 from caan.search.gallery import Gallery
@@ -106,3 +108,27 @@ def test_a_gallery_on_a_medium_that_cannot_be_written_is_searched(tmp_path, pixe
             (photos / "circle" / "0.png").unlink()
             with pytest.raises(PermissionError, match="cannot be written"):
                 gallery.refresh(progress=False)
+
+
+def test_a_gallery_on_a_full_disk_is_searched_and_says_what_is_wrong(gallery, monkeypatch, photos):
+    place = gallery.engine.folder
+    gallery.close()  # no log is left, and none can be made
+    monkeypatch.setattr(caan.search.sqlite, "ROOM", 1 << 62)
+    with Gallery.open(place, gallery.encoder) as full:
+        assert full.search(shape("circle", 7), 1)[0].path.startswith(str(photos / "circle")) and full.verify() == []
+        shape("bar", 77).save(photos / "new.png")
+        with pytest.raises(OSError, match="No space left on device"):
+            full.refresh(progress=False)
+    assert not (place / "gallery.sqlite-wal").exists()
+    monkeypatch.setattr(caan.search.sqlite, "ROOM", 0)
+    with Gallery.open(place, gallery.encoder) as again:
+        assert again.refresh(progress=False)[0].encoded == 1
+
+
+def test_an_error_of_a_full_disk_is_no_damage(tmp_path, monkeypatch):
+    monkeypatch.setattr(caan.search.sqlite, "ROOM", 1 << 62)
+    with pytest.raises(OSError, match="No space left on device"), caan.search.sqlite.checked(tmp_path):
+        raise sqlite3.OperationalError("disk I/O error")
+    monkeypatch.setattr(caan.search.sqlite, "ROOM", 0)
+    with pytest.raises(ValueError, match="is damaged"), caan.search.sqlite.checked(tmp_path):
+        raise sqlite3.OperationalError("disk I/O error")

@@ -12,7 +12,7 @@ from photos import photo_folder, shape
 from PIL import Image
 
 import caan.search.encoding
-import caan.search.refresh
+import caan.search.photos
 from caan import cli
 from caan.search.encoder import Encoder, Source
 from caan.search.engine import Folder
@@ -52,18 +52,18 @@ def test_photos_of_a_folder_that_cannot_be_listed_stay(gallery, photos, monkeypa
 
 def test_what_could_not_be_opened_is_tried_again(gallery, photos, monkeypatch):
     shape("cross", 55).save(photos / "new.png")
-    real = caan.search.refresh.hash_file
+    real = caan.search.photos.hash_file
 
     def forbidden(path):
         if path.endswith("new.png"):
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(caan.search.refresh, "hash_file", forbidden)
+    monkeypatch.setattr(caan.search.photos, "hash_file", forbidden)
     (changes,) = gallery.refresh(progress=False)
     assert changes.problems == {str(photos / "new.png"): f"Cannot read the image {photos / 'new.png'}: Permission denied."}
     assert gallery.info().unreadable == 1
-    monkeypatch.setattr(caan.search.refresh, "hash_file", real)
+    monkeypatch.setattr(caan.search.photos, "hash_file", real)
     (changes,) = gallery.refresh(progress=False)
     assert counts(changes) == (1, 0, 0, 12) and gallery.info().unreadable == 0
 
