@@ -44,13 +44,16 @@ SPEED = KEYS | {
     "filter_recall": "folder, recall@100",
     "memory_mb": "memory (MB)",
 }
-COST = KEYS | {
-    "build_s": "build (s)",
-    "open_s": "open, first search (s)",
-    "add_s": "add (s)",
-    "add_search_s": "next search (s)",
-    "remove_s": "remove (s)",
-    "remove_search_s": "next search, removed (s)",
+STEPS = {
+    "build": "build",
+    "open": "open, first search",
+    "add": "add",
+    "add_search": "next search",
+    "remove": "remove",
+    "remove_search": "next search, removed",
+}
+COST = KEYS | {name: f"{heading} (s / CPU s)" for name, heading in STEPS.items()}
+DISK = KEYS | {
     "disk_mb": "disk (MB)",
     "thumbnails_mb": "thumbnails",
     "truth_mb": "rest of SQLite",
@@ -111,6 +114,15 @@ def measure(kind: str, count: int, options: argparse.Namespace) -> list[dict]:
     return measured
 
 
+def as_shown(row: dict) -> dict[str, str]:
+    """Cells of a row that are more than a number of one decimal."""
+    cells = {key: f"{row[key]:.4f}" for key in ("recall", "filter_recall")}
+    for name in STEPS:
+        if f"{name}_s" in row:
+            cells[name] = " / ".join(f"{row[key]:.2f}" for key in (f"{name}_s", f"{name}_cpu_s") if key in row)
+    return cells
+
+
 def write_results(rows: list[dict], options: argparse.Namespace) -> None:
     """results/NAME.json, and the tables between the marks of README.md; rows of an earlier run that were not measured stay."""
     file = options.results / f"{options.name}.json"
@@ -123,8 +135,9 @@ def write_results(rows: list[dict], options: argparse.Namespace) -> None:
     run = {name: getattr(options, name) for name in ("width", "queries", "turns", "changes", "thumbnail", "milvus_limit")}
     content = {"top_k": TOP_K, **run, **machine, "python": platform.python_version(), "rows": rows}
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    shown = [row | {key: f"{row[key]:.4f}" for key in ("recall", "filter_recall")} for row in rows]
-    tables = [results_table(shown, SPEED, 1), *([results_table(shown, COST, 2)] if any("add_s" in row for row in rows) else [])]
+    shown = [row | as_shown(row) for row in rows]
+    whole = [columns for columns in (SPEED, COST, DISK) if all(any(key in row for row in shown) for key in columns)]
+    tables = [results_table(shown, columns, 1) for columns in whole]
     marks = f"<!-- {options.name}: written by search.py -->\n", f"<!-- end of {options.name} -->\n"
     before, _, rest = options.readme.read_text(encoding="utf-8").partition(marks[0])
     text = before + marks[0] + "\n" + "\n\n".join(tables) + "\n\n" + marks[1] + rest.partition(marks[1])[2]

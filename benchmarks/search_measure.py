@@ -37,11 +37,16 @@ class Worker:
         self.pool.shutdown()
 
 
+def seconds(name: str, call: Callable[[], object]) -> dict[str, float]:
+    """How long a call takes: wall, and CPU of all threads of this process."""
+    start, cpu = time.perf_counter(), time.process_time()
+    call()
+    return {f"{name}_s": time.perf_counter() - start, f"{name}_cpu_s": time.process_time() - cpu}
+
+
 def build_cost(engine: type[Engine], file: Path, count: int, folder: Path, thumbnail: int) -> dict[str, float]:
     """Seconds of a build, and MB that it left, of the gallery's files each."""
-    start = time.perf_counter()
-    engine(thumbnail).build(np.load(file, mmap_mode="r")[:count], folder)
-    row = {"build_s": time.perf_counter() - start}
+    row = seconds("build", lambda: engine(thumbnail).build(np.load(file, mmap_mode="r")[:count], folder))
     sizes = {path.name: path.stat().st_size / 1e6 for path in folder.rglob("*") if path.is_file()}
     row["disk_mb"] = sum(sizes.values())
     if "gallery.sqlite" in sizes:
@@ -60,14 +65,16 @@ def own_memory(processes: list[int]) -> float:
 def open_engine(engine: type[Engine], file: Path, count: int, folder: Path, thumbnail: int, queries: np.ndarray) -> dict:
     """Seconds until a built engine has answered once, and MB that opening and searching take."""
     torch.mv(torch.randn(4096, queries.shape[1]), torch.randn(queries.shape[1]))  # threads and their buffers are not counted
-    before, start = own_memory([os.getpid()]), time.perf_counter()
+    before = own_memory([os.getpid()])
     OPENED.append(engine(thumbnail))
-    OPENED[0].open(np.load(file, mmap_mode="r")[:count], folder)
-    OPENED[0].search(queries[0])
-    seconds = time.perf_counter() - start
-    for query in queries[:WARM]:
-        OPENED[0].search(query)
-    return {"open_s": seconds, "memory_mb": own_memory(OPENED[0].processes()) - before}
+
+    def first() -> None:
+        OPENED[0].open(np.load(file, mmap_mode="r")[:count], folder)
+        OPENED[0].search(queries[0])
+
+    row = seconds("open", first)
+    found(queries[:WARM], False)
+    return row | {"memory_mb": own_memory(OPENED[0].processes()) - before}
 
 
 def close_engine() -> None:
@@ -116,12 +123,7 @@ def change(new: np.ndarray, file: Path, count: int, queries: np.ndarray) -> dict
     engine, rows, row = OPENED[0], np.arange(count, count + len(new)), dict[str, float]()
     gone = np.linspace(0, count - 1, len(new)).astype(int)
     for name, call in (("add", lambda: engine.add(rows, new)), ("remove", lambda: engine.remove(gone))):
-        start = time.perf_counter()
-        call()
-        row[f"{name}_s"] = time.perf_counter() - start
-        start = time.perf_counter()
-        engine.search(queries[0])
-        row[f"{name}_search_s"] = time.perf_counter() - start
+        row |= seconds(name, call) | seconds(f"{name}_search", lambda: engine.search(queries[0]))
     asked = slice(None, None, max(1, len(new) // WARM))
     vectors = np.load(file, mmap_mode="r")
     firsts = [engine.search(vector.astype(np.float32))[0] for vector in new[asked]]

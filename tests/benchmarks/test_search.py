@@ -62,7 +62,9 @@ def test_added_rows_are_found_and_removed_ones_are_not(engine):
 def run(tmp_path_factory):
     """The command as it is typed: its results, and the page that it writes to."""
     folder = tmp_path_factory.mktemp("run")
-    (folder / "README.md").write_text("before\n<!-- small: written by search.py -->\nan earlier table\n<!-- end of small -->\nafter\n")
+    (folder / "README.md").write_text(
+        "before\n<!-- small: written by search.py -->\nan earlier table\n<!-- end of small -->\nafter\n"
+    )
     old = {"size": 10, "kind": "random", "recall": 0.5, "filter_recall": 0.25}
     rows = [old | {"engine": Exact.name}, old | {"engine": "an engine that is no more"}]
     (folder / "small.json").write_text(json.dumps({"rows": rows}))
@@ -101,10 +103,11 @@ def test_the_page_has_the_tables_and_what_was_measured_before(run):
     assert text.startswith("before\n<!-- small: written by search.py -->\n\n|")
     assert text.endswith("<!-- end of small -->\nafter\n")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    speeds, costs = lines[: len(lines) // 2], lines[len(lines) // 2 :]
-    assert [line[:3] for line in speeds[2:]] == [line[:3] for line in costs[2:]]
+    speeds, costs, disks = (lines[part : part + 6] for part in (0, 6, 12))
+    assert [line[:3] for line in speeds[2:]] == [line[:3] for line in costs[2:]] == [line[:3] for line in disks[2:]]
     assert speeds[2][:3] == ["10", "random", Exact.name] and "0.5000" in speeds[2] and "–" in speeds[2]
     assert speeds[3][:3] == ["2,000", "random", Brute.name] and speeds[3].count("1.0000") == 2
+    assert disks[5][:3] + disks[5][4:5] == ["2,000", "random", Gallery.name, "2.0"]
     assert "earlier" not in text and "no more" not in text
 
 
