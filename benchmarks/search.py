@@ -1,216 +1,183 @@
 """Search among 10^4, 10^5 and 10^6 vectors of 384: what engines find, and what they cost.
 
-    python -m benchmarks.search                        # half an hour on two idle cores, 5 GB of memory, 6 GB of disk
-    python -m benchmarks.search --sizes 10000 100000   # five minutes
-    OMP_NUM_THREADS=1 python -m benchmarks.search      # on a busy machine: two threads would wait for each other; read CPU
+    python -m benchmarks.search                        # an hour or more on two cores, 5 GB of memory, 40 GB of disk
+    python -m benchmarks.search --sizes 10000          # a few minutes
+    python -m benchmarks.search --name crossover --engines Exact Codes --kinds random --sizes 25000 50000 75000 100000 150000
 
 Two kinds of vectors. random: on the sphere, where the best 100 hardly differ from the next 1,000, the hard case. photos: photos
 of the folder `shared` beside the repository (or $CAAN_SHARED), encoded by a frozen ViT, then points between two of them with a
 little noise; queries are encoded sketches. The truth is the float32 product with the float16 vectors that galleries keep.
 
-Engines take turns at each query in one process, so that a busy machine is busy for all. p50 and p95 are wall times of single
-queries over all turns; p50, quiet: of each query its fastest turn, when no other process is in the way; CPU: all threads, the
-fastest turn. Memory is what a fresh process takes for opening and searching beside mapped files, which are counted as disk.
-Another engine is one class in `search_engines.py`.
+Each engine has a process of its own, and they take turns at all queries, so that a busy machine is busy for all. p50 and p95:
+wall times of single queries over all turns; p50, quiet: of each query its fastest turn, when no other process is in the way;
+CPU: all threads, the fastest turn. Memory is what opening and searching take beside mapped files, which are counted as disk.
+folder: a search of one of ten folders. Engines are the classes of `search_engines.py`; its last three are whole galleries, with
+a thumbnail a photo, as long as those of the shared photos are. Results of other sizes, kinds and engines stay in the table.
 """
 
 import argparse
 import json
-import os
 import platform
+import shutil
 import tempfile
-import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.search_engines import ENGINES, PART, TOP_K, Engine
+from benchmarks.search_data import SKETCHY, make_data, thumbnail_bytes, truth
+from benchmarks.search_engines import ENGINES, TOP_K, Engine
+from benchmarks.search_measure import Worker, build_cost, change, found, open_engine, speeds
 from caan.evaluation.report import results_table
 
-SHARED = Path(os.environ.get("CAAN_SHARED", Path(__file__).parents[2] / "shared"))
-RESULT = Path(__file__).parent / "results" / "search.json"
-README = Path(__file__).parent / "README.md"
-MARKS = "<!-- search: written by search.py -->\n", "<!-- end of search -->\n"
-WIDTH = 384
-IMAGE_SIZE = 112  # pixels: a quarter of the time that 224 takes, and vectors are alike enough to photos' for a search
-NOISE = 0.005  # a dimension: a tenth of a vector's length
-FILTER = 0.1  # of the rows are in the folder that a search is restricted to
-COLUMNS = {
-    "size": "vectors",
-    "kind": "kind",
-    "engine": "engine",
-    "build_s": "build (s)",
-    "disk_mb": "disk (MB)",
-    "memory_mb": "memory (MB)",
+HERE = Path(__file__).parent
+KINDS = ["random", "photos"]
+KEYS = {"size": "vectors", "kind": "kind", "engine": "engine"}
+SPEED = KEYS | {
     "p50_ms": "p50 (ms)",
     "p95_ms": "p95 (ms)",
     "quiet_ms": "p50, quiet (ms)",
     "cpu_ms": "CPU (ms)",
-    "filter_ms": "filter, quiet (ms)",
     "recall": "recall@100",
+    "filter_p50_ms": "folder, p50 (ms)",
+    "filter_ms": "folder, quiet (ms)",
+    "filter_recall": "folder, recall@100",
+    "memory_mb": "memory (MB)",
+}
+STEPS = {
+    "build": "build",
+    "open": "open, first search",
+    "add": "add",
+    "add_search": "next search",
+    "remove": "remove",
+    "remove_search": "next search, removed",
+}
+COST = KEYS | {name: f"{heading} (s / CPU s)" for name, heading in STEPS.items()}
+DISK = KEYS | {
+    "disk_mb": "disk (MB)",
+    "thumbnails_mb": "thumbnails",
+    "truth_mb": "rest of SQLite",
+    "matrix_mb": "matrix",
+    "codes_mb": "codes",
 }
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def chosen(options: argparse.Namespace, count: int) -> list[type[Engine]]:
+    """The engines that are measured at a size; of others it prints why not."""
+    engines = []
+    for engine in ENGINES:
+        if engine.__name__ not in options.engines:
+            continue
+        if missing := engine.missing():
+            print(f"{engine.name} is left out: {missing} is not installed")
+        elif engine.limited and count > options.milvus_limit:
+            print(f"{engine.name} is left out at {count:,}: --milvus_limit {options.milvus_limit}")
+        else:
+            engines.append(engine)
+    return engines
 
 
-def encodings(work: Path, queries: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors of the shared photos and of some sketches; kept in `work`, since they take minutes."""
-    kept = work / "encodings.npz"
-    if not kept.exists():
-        from caan.evaluation.retrievers import load_retriever  # here, since every fresh process imports this file
-        from pipeline_caan import embed_images
-
-        retriever = load_retriever(str(SHARED / "models" / "vit-small-patch14"), IMAGE_SIZE)
-        folder = SHARED / "data" / "Sketchy" / "256x256"
-        sketches = sorted((folder / "sketch").rglob("*.png"))
-        model, processor = retriever.model, retriever.processor
-        chosen = [str(path) for path in sketches[:: max(1, len(sketches) // queries)][:queries]]
-        photos = embed_images(model, processor, str(folder / "photo"), "photo")
-        np.savez(kept, photos=photos.numpy(), sketches=embed_images(model, processor, chosen, "sketch").numpy())
-    arrays = np.load(kept)
-    return unit(arrays["photos"]), unit(arrays["sketches"])
-
-
-def make_data(kind: str, count: int, queries: int, work: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors (count, 384) float16, mapped from a file, and queries (queries, 384) float32."""
-    rng = np.random.default_rng(0)
-    vectors = np.lib.format.open_memmap(work / f"{kind}_{count}.npy", "w+", np.float16, (count, WIDTH))
-    photos, asked = encodings(work, queries) if kind == "photos" else (None, rng.standard_normal((queries, WIDTH)))
-    for start in range(0, count, PART):
-        part = vectors[start : start + PART]
-        drawn = rng.standard_normal(part.shape, dtype=np.float32)
-        if photos is not None:
-            one, other = rng.integers(len(photos), size=(2, len(part)))
-            share = rng.random((len(part), 1), dtype=np.float32)
-            drawn = share * photos[one] + (1 - share) * photos[other] + NOISE * drawn
-        part[:] = unit(drawn)
-    return vectors, unit(asked).astype(np.float32)
-
-
-def truth(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """The best `TOP_K` rows of each query, in no order."""
-    scores = [queries @ vectors[start : start + PART].astype(np.float32).T for start in range(0, len(vectors), PART)]
-    return np.argpartition(-np.concatenate(scores, axis=1), TOP_K, axis=1)[:, :TOP_K]
-
-
-def in_fresh_process(function, *arguments):
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as fresh:
-        return fresh.submit(function, *arguments).result()
-
-
-def build_cost(engine: type[Engine], file: Path, folder: Path) -> dict:
-    """Seconds of a build, and bytes that it left."""
-    vectors = np.load(file, mmap_mode="r")
-    start, cpu = time.perf_counter(), time.process_time()
-    engine().build(vectors, folder)
-    seconds = {"build_s": time.perf_counter() - start, "build_cpu_s": time.process_time() - cpu}
-    return seconds | {"disk_mb": sum(path.stat().st_size for path in folder.iterdir()) / 1e6}
-
-
-def search_memory(engine: type[Engine], file: Path, folder: Path, queries: np.ndarray) -> float:
-    """MB that opening and searching take, beside mapped files."""
-
-    def own_memory() -> float:
-        status = dict(row.split(":", 1) for row in Path("/proc/self/status").read_text().splitlines())
-        return int(status["RssAnon"].split()[0]) / 1e3
-
-    torch.mv(torch.randn(4096, WIDTH), torch.randn(WIDTH))  # threads and their buffers are not counted
-    before, searcher = own_memory(), engine()
-    searcher.open(np.load(file, mmap_mode="r"), folder)
-    for query in queries[:5]:
-        searcher.search(query)
-    return own_memory() - before
-
-
-def speeds(engines: dict[str, Engine], queries: np.ndarray, mask: np.ndarray, turns: int) -> dict[str, dict]:
-    """Milliseconds of each engine, and what it found."""
-    wall, cpu, filtered = ({name: np.full((turns, len(queries)), np.inf) for name in engines} for _ in range(3))
-    found = {name: [engine.search(query) for query in queries] for name, engine in engines.items()}
-    for turn in range(turns):
-        for number, query in enumerate(queries):
-            for name, engine in engines.items():
-                start, start_cpu = time.perf_counter(), time.process_time()
-                engine.search(query)
-                wall[name][turn, number] = 1e3 * (time.perf_counter() - start)
-                cpu[name][turn, number] = 1e3 * (time.process_time() - start_cpu)
-                start = time.perf_counter()
-                engine.search(query, mask)
-                filtered[name][turn, number] = 1e3 * (time.perf_counter() - start)
-    return {
-        name: {
-            "found": found[name],
-            "p50_ms": np.median(wall[name]),
-            "p95_ms": np.quantile(wall[name], 0.95),
-            "quiet_ms": np.median(wall[name].min(axis=0)),
-            "cpu_ms": np.median(cpu[name].min(axis=0)),
-            "filter_ms": np.median(filtered[name].min(axis=0)),
-        }
-        for name in engines
-    }
+def recall(rows: list[np.ndarray], best: np.ndarray) -> float:
+    return float(np.mean([len(np.intersect1d(a, b)) / TOP_K for a, b in zip(rows, best)]))
 
 
 def measure(kind: str, count: int, options: argparse.Namespace) -> list[dict]:
     """One row an engine."""
-    vectors, queries = make_data(kind, count, options.queries, options.work)
-    best, mask = truth(vectors, queries), np.random.default_rng(1).random(count) < FILTER
-    rows, engines, file = [], {}, Path(vectors.filename)
-    for engine in ENGINES:
+    data, queries = make_data(kind, count + options.changes, options.width, options.queries, options.work)
+    vectors, new, file = data[:count], np.array(data[count:]), Path(data.filename)
+    rows, workers, folders, engines = {}, {}, [], chosen(options, count)
+    for engine in engines:
         folder = options.work / f"{file.stem}_{engine.__name__}"
-        folder.mkdir(exist_ok=True)
-        row = {"size": count, "kind": kind, "engine": engine.name} | in_fresh_process(build_cost, engine, file, folder)
-        rows.append(row | {"memory_mb": in_fresh_process(search_memory, engine, file, folder, queries)})
-        engines[engine.name] = engine()
-        engines[engine.name].open(vectors, folder)
-    results = speeds(engines, queries, mask, options.turns)
-    for row in rows:
-        result = results[row["engine"]]
-        row["recall"] = np.mean([len(np.intersect1d(a, b)) / TOP_K for a, b in zip(result.pop("found"), best)])
-        row |= result
-        print(
-            ", ".join(f"{key} {value:,.3f}" if isinstance(value, float) else f"{value}" for key, value in row.items()),
-            flush=True,
-        )
-    return [{key: round(float(value), 4) if isinstance(value, float) else value for key, value in row.items()} for row in rows]
+        folder.mkdir()
+        folders.append(folder)
+        place = engine, file, count, folder, options.thumbnail
+        builder, workers[engine.name] = Worker(), Worker()
+        rows[engine.name] = {"size": count, "kind": kind, "engine": engine.name} | builder.call(build_cost, *place)
+        builder.pool.shutdown()
+        rows[engine.name] |= workers[engine.name].call(open_engine, *place, queries)
+        print(f"{kind} {count:,}: {engine.name} built in {rows[engine.name]['build_s']:.1f} s", flush=True)
+    best, inside = (truth(vectors, queries, TOP_K, filtered) for filtered in (False, True))
+    for name, worker in workers.items():
+        rows[name]["recall"] = recall(worker.call(found, queries, False), best)
+        rows[name]["filter_recall"] = recall(worker.call(found, queries, True), inside)
+    for name, result in speeds(workers, queries, options.turns).items():
+        rows[name] |= result
+    for engine in engines:
+        if engine.grows:
+            rows[engine.name] |= workers[engine.name].call(change, new, file, count, queries)
+        workers[engine.name].close()
+    for folder in folders:
+        shutil.rmtree(folder)
+    file.unlink()
+    measured = [{key: round(float(v), 4) if isinstance(v, float) else v for key, v in row.items()} for row in rows.values()]
+    print(*measured, sep="\n", flush=True)
+    return measured
+
+
+def as_shown(row: dict) -> dict[str, str]:
+    """Cells of a row that are more than a number of one decimal."""
+    cells = {key: f"{row[key]:.4f}" for key in ("recall", "filter_recall")}
+    for name in STEPS:
+        if f"{name}_s" in row:
+            cells[name] = " / ".join(f"{row[key]:.2f}" for key in (f"{name}_s", f"{name}_cpu_s") if key in row)
+    return cells
 
 
 def write_results(rows: list[dict], options: argparse.Namespace) -> None:
-    """results/search.json, and the table between the marks of README.md."""
-    machine = {
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
-    content = {"width": WIDTH, "top_k": TOP_K, "queries": options.queries, "turns": options.turns, **machine, "rows": rows}
-    RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    table = results_table([row | {"recall": f"{row['recall']:.4f}"} for row in rows], COLUMNS, 1)
-    before, _, rest = README.read_text(encoding="utf-8").partition(MARKS[0])
-    README.write_text(before + MARKS[0] + f"\n{table}\n\n" + MARKS[1] + rest.partition(MARKS[1])[2], encoding="utf-8")
+    """results/NAME.json, and the tables between the marks of README.md; rows of an earlier run that were not measured stay."""
+    file = options.results / f"{options.name}.json"
+    old = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
+    names = [engine.name for engine in ENGINES]
+    merged = {tuple(row[key] for key in KEYS): row for row in [*old, *rows] if row["engine"] in names}
+    order = lambda row: (row["size"], KINDS.index(row["kind"]), names.index(row["engine"]))  # noqa: E731
+    rows = sorted(merged.values(), key=order)
+    machine = {"threads": torch.get_num_threads(), "torch": torch.__version__, "numpy": np.__version__}
+    run = {name: getattr(options, name) for name in ("width", "queries", "turns", "changes", "thumbnail", "milvus_limit")}
+    content = {"top_k": TOP_K, **run, **machine, "python": platform.python_version(), "rows": rows}
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    shown = [row | as_shown(row) for row in rows]
+    whole = [columns for columns in (SPEED, COST, DISK) if all(any(key in row for row in shown) for key in columns)]
+    tables = [results_table(shown, columns, 1) for columns in whole]
+    marks = f"<!-- {options.name}: written by search.py -->\n", f"<!-- end of {options.name} -->\n"
+    before, _, rest = options.readme.read_text(encoding="utf-8").partition(marks[0])
+    text = before + marks[0] + "\n" + "\n\n".join(tables) + "\n\n" + marks[1] + rest.partition(marks[1])[2]
+    options.readme.write_text(text, encoding="utf-8")
 
 
-def main() -> None:
-    """Measures, prints and writes the results."""
+def read_options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [engine.__name__ for engine in ENGINES]
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--kinds", nargs="+", default=["random", "photos"], choices=["random", "photos"])
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
+    parser.add_argument("--engines", nargs="+", default=names, choices=names)
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--turns", type=int, default=5, help="of which p50 and p95 take all, quiet the best of a query")
-    parser.add_argument("--work", type=Path, help="where vectors and indexes are made, and left; default: a temporary folder")
-    options = parser.parse_args()
-    if "photos" in options.kinds and not (SHARED / "data" / "Sketchy").exists():
+    parser.add_argument("--changes", type=int, default=1000, help="rows that are added, and removed")
+    parser.add_argument("--width", type=int, default=384, help="of random vectors")
+    parser.add_argument("--thumbnail", type=int, help="bytes of each; default: the mean of the shared photos'")
+    parser.add_argument("--milvus_limit", type=int, default=100_000, help="rows above which Milvus takes too long")
+    parser.add_argument("--work", type=Path, help="where vectors and indexes are made; default: a temporary folder")
+    parser.add_argument("--name", default="search", help="of the file of results, and of the marks in README.md")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--readme", type=Path, default=HERE / "README.md")
+    options = parser.parse_args(argv)
+    if "photos" in options.kinds and not SKETCHY.exists():
         print("photos are left out: there is no folder shared beside the repository")
-        options.kinds.remove("photos")
+        options.kinds = [kind for kind in options.kinds if kind != "photos"]
+    options.thumbnail = options.thumbnail or thumbnail_bytes()
+    return options
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measures, prints and writes the results."""
+    options = read_options(argv)
     with tempfile.TemporaryDirectory() as temporary:
         options.work = options.work or Path(temporary)
         options.work.mkdir(parents=True, exist_ok=True)
-        rows = [row for count in options.sizes for kind in options.kinds for row in measure(kind, count, options)]
-    write_results(rows, options)
-    print(f"written: {RESULT.name}")
+        for count in options.sizes:
+            for kind in options.kinds:
+                write_results(measure(kind, count, options), options)
+    print(f"written: {options.name}.json")
 
 
 if __name__ == "__main__":

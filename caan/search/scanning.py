@@ -6,6 +6,7 @@ exact = exact_scores(matrix.numpy(), query, rows)
 """
 
 import time
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +17,7 @@ ROWS = 8192
 # Up to as many rows are scored by one thread: on a busy machine two wait 4 ms for each other, longer than all the work takes.
 FEW = 8192
 GRAIN = 32_768  # numbers from which torch takes several threads (at::internal::GRAIN_SIZE)
+TRIES = 30  # of each precision
 # With as many queries the conversion to float32 is paid back by one product for all.
 MANY = 4
 # How far a product of unit vectors may be off: float32 sums of 2,048 products; and a query and a score rounded to float16, each
@@ -63,20 +65,26 @@ def half_scores(chunk: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
 def half_is_fast(width: int) -> bool:
     """Whether this machine and this torch multiply float16 as it is: precisely enough, and faster than by way of float32.
 
-    Without instructions for it they sum in float16, or take a hundred times as long. A few milliseconds, once a width.
+    Without instructions for it they sum in float16, or take several times as long. The answer stays, so the time is that of one
+    long row, which one thread does, and the fastest of many tries: on a busy machine two threads wait for each other a hundred
+    times as long as the product takes.
     """
-    rows = torch.nn.functional.normalize(torch.randn(ROWS // 4, width, generator=torch.Generator().manual_seed(0)), dim=1)
-    query, rows = rows[:1], rows.half()
-    seconds, scores = [], []
-    for scan in (half_scores, lambda chunk, query: (chunk.float() @ query.T).T):
-        best = float("inf")
-        for _ in range(3):
-            start = time.perf_counter()
-            result = scan(rows, query).float()
-            best = min(best, time.perf_counter() - start)
-        seconds.append(best)
-        scores.append(result)
-    return bool((scores[0] - scores[1]).abs().max() <= HALF_ERROR) and seconds[0] < seconds[1]
+    rows = torch.nn.functional.normalize(torch.randn(64, width, generator=torch.Generator().manual_seed(0)), dim=1)
+    exact = rows.half().float() @ rows[0]
+    if not (half_scores(rows.half(), rows[:1])[0].float() - exact).abs().max() <= HALF_ERROR:
+        return False
+    long = torch.ones(1, GRAIN - 1, dtype=torch.float16)
+    query = long[0].float()
+    half = min(seconds_of(lambda: torch.mv(long, long[0])) for _ in range(TRIES))
+    single = min(seconds_of(lambda: torch.mv(long.float(), query)) for _ in range(TRIES))
+    return half < single
+
+
+def seconds_of(scan: Callable[[], object]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    scan()
+    return time.perf_counter() - start
 
 
 def near_best(scores: torch.Tensor, top_k: int, error: float) -> np.ndarray:

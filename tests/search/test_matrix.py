@@ -143,9 +143,14 @@ def test_what_cannot_be_searched_is_refused():
         matrix.search(unit(1, 4), 3, [10])
 
 
-def test_the_machine_is_asked_once_a_width_which_precision_is_fast():
-    assert scanning.half_is_fast(16) in (True, False)
-    assert scanning.half_is_fast.cache_info().currsize >= 1
+@pytest.mark.parametrize("half, single, fast", [(1, 2, True), (2, 1, False)])
+def test_the_faster_precision_is_taken_by_the_fastest_of_its_tries(monkeypatch, half, single, fast):
+    """Most tries are disturbed: ten times as long."""
+    disturbed = [10.0] * (scanning.TRIES - 1)
+    seconds = iter([*disturbed, half, *disturbed, single])
+    monkeypatch.setattr(scanning, "seconds_of", lambda scan: next(seconds))
+    assert scanning.half_is_fast.__wrapped__(16) is fast
+    assert next(seconds, None) is None
 
 
 def test_a_precision_that_is_wrong_is_not_taken(monkeypatch):
