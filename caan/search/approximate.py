@@ -24,8 +24,9 @@ from caan.search.scanning import as_float32
 
 logger = logging.getLogger(__name__)
 
-# Below as many rows the exact search takes about 10 ms or less: 13 to 20 ms for 100,000, undisturbed (benchmarks/README.md).
-LEAST = 75_000
+# Below as many rows the exact search takes a few milliseconds of CPU time, and needs no second file. Codes take less from 25,000
+# rows on (benchmarks/README.md, crossover); what they save there is not worth the file.
+LEAST = 50_000
 # Candidates of a search of 100, of which 0.995 are found among a million random vectors, the hardest case, and 0.9995 among a
 # million made of encoded photos (benchmarks/search.py); and of each one more.
 CANDIDATES, MORE = 3_000, 20

@@ -20,9 +20,9 @@ from caan.search.scanning import exact_scores, first_scores, near_best
 
 # Scores that are kept at once, 4 bytes each: 128 MiB. More queries are searched in turns.
 SCORES = 1 << 25
-# A mask that leaves fewer of the rows has them gathered, else all are scored: of a million rows of 384, a tenth took 25 ms of
-# one core when gathered, all of them 55.
-GATHERED = 0.25
+# A mask that leaves fewer of the rows has them gathered, else all are scored: of a million rows a tenth takes nearly as long
+# gathered as all do scored (benchmarks/README.md: folder, quiet beside p50, quiet of "caan, exact").
+GATHERED = 0.125
 
 
 def write_matrix(path: Path, chunks: Iterable[tuple[np.ndarray, np.ndarray]], generation: int) -> None:
