@@ -2,7 +2,7 @@
 
 import pytest
 from app_page import drawing
-from browsing import SEARCHED, circle, draw, found, ink, place, settled, upload, wait_for_change
+from browsing import OVERFLOWS, SEARCHED, circle, draw, found, ink, place, settled, upload, wait_for_change
 from PIL import Image
 from tiny import encoded
 
@@ -193,3 +193,62 @@ def test_a_pen_leaves_no_ring_of_the_keyboard_on_the_pad(visit):
     draw(page, circle())
     assert page.evaluate("document.activeElement.className") == "pad"
     assert not page.evaluate("document.activeElement.matches(':focus-visible')")
+
+
+def test_pad_and_tools_are_seen_together_on_low_screens(visit):
+    page = visit()
+    for width, height in ((853, 533), (1280, 560), (640, 480)):
+        page.set_viewport_size({"width": width, "height": height})
+        box = page.locator(".left").bounding_box()
+        assert box["height"] < height - 12 and page.locator(".pad").bounding_box()["width"] >= 220
+
+
+def test_the_hint_names_what_the_device_has(visit):
+    shown = ".hint:visible"
+    assert visit("phone").inner_text(shown) == "Draw here, or choose or photograph a sketch"
+    page = visit()
+    assert page.inner_text(shown) == "Draw here, or drop, paste or choose a picture of a sketch"
+    draw(page, circle())
+    assert page.locator(shown).count() == 0
+
+
+def test_two_pages_of_one_server_do_not_disturb_each_other(visit):
+    one, two = visit(), visit()
+    two.select_option(".gallery", "other")
+    for page in (one, two):
+        draw(page, circle())
+    wait_for_words(two, "of 9 photos")
+    assert settled(one) and "of 65 photos" in one.inner_text(".words")
+
+
+def test_names_of_all_kinds_are_shown_as_text(visit):
+    """What a server could answer of files whose names are hostile, long, or read from the right."""
+    page = visit()
+    names = [
+        "<img src=x onerror=window.hit=1>",
+        "\u05e9\u05dc\u05d5\u05dd.jpg",
+        "long " * 50,
+        "x" * 255,
+        "&lt;b&gt;",
+        "' onclick='x",
+    ]
+
+    def rename(route):
+        answer = route.fetch().json()
+        for result, name in zip(answer.get("results", []), names):
+            result["name"] = name
+        if "paths" in answer:
+            answer["paths"] = ["/photos/" + name for name in names]
+        route.fulfill(json=answer)
+
+    page.route("**/component_server/", rename)
+    draw(page, circle())
+    settled(page)
+    for row, name in enumerate(names[: len(found(page))]):
+        page.locator(".result").nth(row).click()
+        page.wait_for_selector(".paths li")
+        assert page.text_content(".name") == name and page.evaluate(OVERFLOWS) == []
+        assert page.locator(".paths li").all_text_contents() == ["/photos/" + text for text in names]
+        page.keyboard.press("Escape")
+        page.wait_for_selector(".detail", state="hidden")
+    assert page.evaluate("window.hit === undefined") and page.locator(".caan .paths img").count() == 0
