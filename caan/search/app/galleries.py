@@ -36,7 +36,7 @@ class Galleries:
             self.first = names[0]
         self._open: dict[str, tuple[Gallery, Any]] = {}  # with `file_of` it
         self._encoders: OrderedDict[Source, Encoder] = OrderedDict()
-        self._folders: dict[str, tuple[int, list[str]]] = {}
+        self._folders: dict[str, tuple[Any, list[str]]] = {}
 
     def names(self) -> list[str]:
         """What can be chosen, the first one first."""
@@ -94,10 +94,10 @@ class Galleries:
     def folders(self, name: str) -> list[str]:
         """The folders of a gallery with photos in or below them, sorted, at most `DEPTH` levels below each root."""
         gallery = self.get(name)
-        photos = gallery.engine.size().photos
+        state = gallery.engine.size(), gallery.engine.roots()  # the bytes change with every write
         known = self._folders.get(name)
-        if known is None or known[0] != photos:
-            known = photos, list_folders(gallery)
+        if known is None or known[0] != state:
+            known = state, list_folders(gallery)
             self._folders[name] = known
         return known[1]
 

@@ -280,6 +280,20 @@ def test_a_gallery_that_is_removed_and_made_anew_is_not_the_old_one(own, tmp_pat
     assert len(made.search({"sketch": SKETCH})["results"]) <= 2
 
 
+def test_a_folder_that_got_another_name_is_offered_by_it(own):
+    made, folder = own
+    gallery = made.galleries.get(made.galleries.first)
+    names = []
+    for old, new in ((None, "sea"), ("sea", "lake"), ("lake", "pond")):
+        (folder / new).mkdir() if old is None else (folder / old).rename(folder / new)
+        if old is None:
+            (folder / "0.png").rename(folder / new / "0.png")
+        gallery.refresh(progress=False)
+        names.append(made.folders({})["folders"][-1]["label"].strip("\u2003"))
+    assert names == ["sea", "lake", "pond"] and made.folders({})["photos"] == 3
+    assert made.search({"sketch": SKETCH, "folder": token_of(str(folder / "pond"))})["results"][0]["name"] == "0.png"
+
+
 def test_the_page_offers_the_other_galleries_where_the_first_is_gone(home):
     made = Server(Galleries(AppOptions(gallery="gone", device="cpu")))
     answer = made.start({})
