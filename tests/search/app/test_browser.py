@@ -167,6 +167,14 @@ def test_pictures_are_dropped_and_pasted(visit):
         page.wait_for_selector("[data-mode=start]")
 
 
+def test_pad_and_tools_are_seen_together_on_low_screens(visit):
+    page = visit()
+    for width, height in ((853, 533), (1280, 560), (640, 480)):
+        page.set_viewport_size({"width": width, "height": height})
+        box = page.locator(".left").bounding_box()
+        assert box["height"] < height - 12 and page.locator(".pad").bounding_box()["width"] >= 220
+
+
 def test_the_camera_is_offered_on_phones_alone(visit):
     assert visit("phone").is_visible(".camera") and not visit("desktop").is_visible(".camera")
 
