@@ -50,7 +50,8 @@ SVG_SUFFIXES = (".svg", ".svgz")  # of sketches alone: among photos they are ico
 # Folders of programs and file systems, as the builders have them: .thumbnails, @eaDir, #recycle, ~snapshot, __MACOSX.
 SYSTEM_MARKS = (".", "@", "#", "$", "~", "__")
 SYSTEM_FOLDERS = {"lost+found", "system volume information", "recycler"}
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # and line ends, in names of files
+# In names of files; line ends, too, and what turns the order of letters, by which "exe.png" is read as "gnp.exe".
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 NAMES_SHOWN = 5  # of the files that are left out, in one warning
 # What of an image processor changes the features of photos.
 PHOTO_SETTINGS = ("size", "resample", "do_resize", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")

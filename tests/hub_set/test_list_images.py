@@ -41,6 +41,7 @@ def test_a_path_is_shown_on_one_line_whatever_its_name_is(tmp_path):
     assert show_path("Übung/日本 1.jpg") == "Übung/日本 1.jpg"
     assert show_path(os.fsdecode(b"\xff\xfe/a.jpg")) == "\\xff\\xfe/a.jpg"
     assert show_path("a\nb\x1b[31m\x07\u2028\x9b.jpg") == "a\\nb\\x1b[31m\\x07\\u2028\\x9b.jpg"
+    assert show_path("\u202egnp.exe \u2066\u05e9\u2069") == "\\u202egnp.exe \\u2066\u05e9\\u2069"
     assert show_path(tmp_path / "a" / "b\t.jpg", tmp_path) == "a/b\\t.jpg"
 
 

@@ -47,14 +47,22 @@ def serve(options: AppOptions) -> None:
 
     server = ready_server(options)
     user, _, password = (options.auth or "").partition(":")
-    app, address, _ = launch(
-        make_page(server),
-        hosts={"127.0.0.1", "localhost", "[::1]", options.host} if is_loopback(options.host) else None,
-        server_name=options.host,
-        server_port=options.port,
-        auth=(user, password) if options.auth else None,
-        prevent_thread_lock=True,
-    )
+    host = options.host.strip("[]")
+    host = f"[{host}]" if ":" in host else host  # IPv6, as gradio and browsers write it
+    try:
+        app, address, _ = launch(
+            make_page(server),
+            hosts={"127.0.0.1", "localhost", "[::1]", host} if is_loopback(options.host) else None,
+            server_name=host,
+            server_port=options.port,
+            auth=(user, password) if options.auth else None,
+            prevent_thread_lock=True,
+        )
+    except OSError as error:
+        raise ValueError(
+            f"The page cannot be served at {host}:{options.port}: the port is taken, and --port gives another one; or the "
+            "address is none of this machine."
+        ) from error
     print(f"the gallery {server.galleries.first} is at {address.rstrip('/')} (Ctrl-C stops it)", flush=True)
     wait_for_ever()
 

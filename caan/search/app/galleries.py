@@ -1,15 +1,19 @@
 """The galleries that the page offers: opened when they are chosen, their models shared, their folders listed."""
 
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from caan.options import AppOptions, GalleryOptions
 from caan.search.choosing import chosen_source
+from caan.search.embedded import EmbeddedEngine
 from caan.search.encoder import Encoder, Source
+from caan.search.engine import Engine
 from caan.search.gallery import Gallery
 from caan.search.identity import SOURCE
 from caan.search.names import DEFAULT, gallery_names, open_engine
+from caan.search.sqlite import FILE
 from pipeline_caan import show_path
 
 MODELS = 2  # that are kept in memory: galleries of the same model share it
@@ -30,13 +34,19 @@ class Galleries:
         names = gallery_names() if others else []
         if self.first == DEFAULT and names and DEFAULT not in names:
             self.first = names[0]
-        self._open: dict[str, Gallery] = {}
+        self._open: dict[str, tuple[Gallery, Any]] = {}  # with `file_of` it
         self._encoders: OrderedDict[Source, Encoder] = OrderedDict()
-        self._folders: dict[str, tuple[int, list[str]]] = {}
+        self._folders: dict[str, tuple[Any, list[str]]] = {}
 
     def names(self) -> list[str]:
         """What can be chosen, the first one first."""
         return list(dict.fromkeys([self.first, *(gallery_names() if self.others else [])]))
+
+    def labels(self) -> dict[str, str]:
+        """What the page calls each that can be chosen: the last part of its address, all of it where two end alike."""
+        short = {name: os.path.basename(name.rstrip("/")) or name for name in self.names()}
+        often = Counter(short.values())
+        return {name: show_path(label if often[label] == 1 else name) for name, label in short.items()}
 
     def get(self, name: str) -> Gallery:
         """A gallery with its model loaded.
@@ -46,9 +56,16 @@ class Galleries:
         """
         if name not in self.names():
             raise ValueError("There is no such gallery any more: load the page again.")
-        if name not in self._open:
-            self._open[name] = self._load(name)
-        return self._open[name]
+        if name in self._open:
+            gallery, file = self._open[name]
+            if file_of(gallery.engine) == file:
+                return gallery
+            del self._open[name]  # removed, and perhaps another one made in its place
+            self._folders.pop(name, None)
+            gallery.close()
+        gallery = self._load(name)
+        self._open[name] = gallery, file_of(gallery.engine)
+        return gallery
 
     def _load(self, name: str) -> Gallery:
         engine = open_engine(name, create=False)
@@ -69,17 +86,18 @@ class Galleries:
 
     def _forget(self, source: Source) -> None:
         """Closes the galleries of a model, so that nothing holds it."""
-        for name, gallery in list(self._open.items()):
+        for name, (gallery, _) in list(self._open.items()):
             if gallery.encoder.source == source.absolute():
-                self._open.pop(name).close()
+                del self._open[name]
+                gallery.close()
 
     def folders(self, name: str) -> list[str]:
         """The folders of a gallery with photos in or below them, sorted, at most `DEPTH` levels below each root."""
         gallery = self.get(name)
-        photos = gallery.engine.size().photos
+        state = gallery.engine.size(), gallery.engine.roots()  # the bytes change with every write
         known = self._folders.get(name)
-        if known is None or known[0] != photos:
-            known = photos, list_folders(gallery)
+        if known is None or known[0] != state:
+            known = state, list_folders(gallery)
             self._folders[name] = known
         return known[1]
 
@@ -91,6 +109,15 @@ class Galleries:
         if path not in self.folders(name):
             raise ValueError("This folder is not in the gallery: choose another.")
         return path
+
+
+def file_of(engine: Engine) -> tuple[int, int] | None:
+    """What tells the file of a gallery on this machine from another one at its place; None where there is none."""
+    try:
+        status = os.stat(os.path.join(engine.folder, FILE)) if isinstance(engine, EmbeddedEngine) else None
+    except OSError:
+        return None
+    return status and (status.st_dev, status.st_ino)
 
 
 def list_folders(gallery: Gallery) -> list[str]:

@@ -1,18 +1,23 @@
-"""What stands before gradio: bounds on requests, no files by path, nothing fetched from outside, no strangers' host names.
+"""What stands before gradio: bounds on requests, few doors open, nothing fetched from outside, no strangers' names or pages.
 
 gradio's `max_file_size` bounds uploads of files alone, not calls of server functions, which it reads whole; so bodies are
-counted here as they come.
+counted here as they come. gradio lets pages of every site read its answers, with the cookie of the one who is logged in,
+unless it is asked for as localhost; so pages of other sites are refused here.
 """
 
+import asyncio
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-# What the page never asks for: files by path, uploads to the disk, addresses to fetch, and other doors of gradio.
-CLOSED = re.compile(
-    r"^(/gradio_api)?/(file|upload|proxy|stream|custom_component|deep_link|monitoring|mcp|run|api|call|process_recording|"
-    r"vibe|undo-vibe|dev)"
+# What the page and gradio's login ask for. All else is closed: files by path, uploads to the disk, addresses to fetch, queues.
+CALLS = "/gradio_api/component_server"
+OPEN = re.compile(
+    r"/(config/?|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d+)?|login/?|logout|(assets|static)/.*)?"
+    rf"|{CALLS}/?|/gradio_api/(startup-events|heartbeat/\w+|(login_check|user|token|app_id|info)/?|theme\.css)"
 )
+HELD = 80_000_000  # bytes of all bodies that are held at once
+PATIENCE = 60  # seconds that a body may take to come
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; style-src 'self' 'unsafe-inline'; "
     "script-src 'self' 'unsafe-inline' 'unsafe-eval'; connect-src 'self' data: blob:; object-src 'none'; base-uri 'self'"
@@ -33,36 +38,71 @@ class Guard:
     """
 
     def __init__(self, app: Any, limit: int, hosts: Collection[str] | None = None):
-        self.app, self.limit, self.hosts = app, limit, hosts
+        self.app, self.limit, self.hosts, self.held = app, limit, hosts, 0
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        if self.hosts is not None and host_of(headers.get(b"host", b"").decode("latin-1")) not in self.hosts:
-            await refuse(send, 403, "This page is not asked for by that name.")
-        elif CLOSED.match(scope["path"]):
-            await refuse(send, 404, "There is nothing here.")
-        elif (length := headers.get(b"content-length", b"0")) and not (length.isdigit() and int(length) <= self.limit):
-            await refuse(send, 413, f"The request is longer than {self.limit / 1e6:.0f} MB.")
+        elif problem := self._problem(scope, dict(scope["headers"])):
+            await refuse(send, *problem)
         else:
             await self._pass_on(scope, receive, send)
 
+    def _problem(self, scope: dict, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
+        """Why a request is refused, by its head: status and words."""
+        if self.hosts is not None and host_of(headers.get(b"host", b"").decode("latin-1")) not in self.hosts:
+            return 403, "This page is not asked for by that name."
+        if is_foreign(scope["method"], headers):
+            return 403, "Pages of other sites get nothing here."
+        if not OPEN.fullmatch(scope["path"]):
+            return 404, "There is nothing here."
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if scope["path"].startswith(CALLS) and scope["method"] == "POST" and kind != b"application/json":
+            return 415, "A call is JSON."
+        length = headers.get(b"content-length", b"0")
+        if not (length.isdigit() and int(length) <= self.limit):
+            return self._too_long()
+        return None
+
+    def _too_long(self) -> tuple[int, str]:
+        return 413, f"The request is longer than {self.limit / 1e6:.0f} MB."
+
     async def _pass_on(self, scope: dict, receive: Any, send: Any) -> None:
         """The app with a body that is read, and counted, before it begins: a length that was stated need not be true."""
-        parts, total, more = [], 0, scope["method"] not in ("GET", "HEAD")
+        body = bytearray()
+        try:
+            if problem := None if scope["method"] in ("GET", "HEAD") else await self._read(body, receive):
+                await refuse(send, *problem)
+            else:
+                await self._answer(scope, bytes(body), receive, send)
+        finally:
+            self.held -= len(body)
+
+    async def _read(self, body: bytearray, receive: Any) -> tuple[int, str] | None:
+        """Fills `body`; gives why it is refused."""
+        try:
+            return await asyncio.wait_for(self._fill(body, receive), PATIENCE)
+        except asyncio.TimeoutError:
+            return 408, "The request took too long to come."
+
+    async def _fill(self, body: bytearray, receive: Any) -> tuple[int, str] | None:
+        more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return
-            parts.append(message.get("body", b""))
-            total += len(parts[-1])
-            if total > self.limit:
-                await refuse(send, 413, f"The request is longer than {self.limit / 1e6:.0f} MB.")
-                return
+                return 400, "The request broke off."  # nobody hears it
+            part = message.get("body", b"")
+            self.held += len(part)
+            body += part
+            if len(body) > self.limit:
+                return self._too_long()
+            if self.held > HELD:
+                return 503, "Too many people are searching at this moment: try again in a few seconds."
             more = message.get("more_body", False)
-        waiting = [{"type": "http.request", "body": b"".join(parts), "more_body": False}] if scope["method"] != "GET" else []
+        return None
+
+    async def _answer(self, scope: dict, body: bytes, receive: Any, send: Any) -> None:
+        waiting = [{"type": "http.request", "body": body, "more_body": False}] if scope["method"] != "GET" else []
 
         async def replay() -> dict:
             return waiting.pop() if waiting else await receive()
@@ -75,9 +115,23 @@ class Guard:
         await self.app(scope, replay, with_headers)
 
 
+def is_foreign(method: str, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a page of another site asks. Links to the page may come from anywhere.
+
+    Browsers say it themselves where the connection is encrypted or to this machine; elsewhere the origin is compared with the
+    name that was asked for.
+    """
+    if site := headers.get(b"sec-fetch-site"):
+        follows_a_link = method == "GET" and headers.get(b"sec-fetch-mode") == b"navigate"
+        return site not in (b"same-origin", b"none") and not follows_a_link
+    if (origin := headers.get(b"origin")) is None:
+        return False
+    return origin.partition(b"://")[2] not in (headers.get(b"host"), headers.get(b"x-forwarded-host"))
+
+
 def host_of(header: str) -> str:
     """The name in a Host header, without its port."""
-    return header.rpartition(":")[0] if re.search(r":\d+$", header) else header
+    return (header.rpartition(":")[0] if re.search(r":\d+$", header) else header).lower()
 
 
 async def refuse(send: Any, status: int, words: str) -> None:

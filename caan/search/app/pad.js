@@ -63,14 +63,15 @@ function makePad(canvas, changed, say) {
     context.drawImage(base, 0, 0);
     if (stroke) paint(context, side, stroke);
   }
-  function after(now = true) {
-    redraw(now);
+  function after(now = true, all = now) {
+    redraw(all);
     changed(now);
   }
   function act(entry) {
     done.push(entry);
     undone = [];
-    after();
+    if (!replaces(entry)) paint(base.getContext("2d"), base.width, entry); // all before it is painted already
+    after(true, replaces(entry));
   }
 
   // -- pointers
@@ -81,7 +82,7 @@ function makePad(canvas, changed, say) {
   canvas.addEventListener("pointerdown", (event) => {
     if (stroke || event.button > 0 && event.button !== 5) return;
     event.preventDefault();
-    canvas.focus({ preventScroll: true });
+    canvas.focus({ preventScroll: true, focusVisible: false });
     canvas.setPointerCapture(event.pointerId);
     const erases = tool === "eraser" || event.button === 5; // the other end of a pen
     const size = erases ? 0.02 + 0.012 * width : 0.004 + 0.003 * width;
@@ -102,6 +103,7 @@ function makePad(canvas, changed, say) {
   }
   canvas.addEventListener("pointerup", lift);
   canvas.addEventListener("pointercancel", lift);
+  canvas.addEventListener("lostpointercapture", lift); // no end was told: the next stroke has to begin
 
   // -- pictures
   async function open(file) {
@@ -173,6 +175,7 @@ function makePad(canvas, changed, say) {
 
   return {
     open, data, isEmpty,
+    hasPicture: () => current().some((act) => act.kind === "picture"),
     example: (path) => act({ kind: "example", path }),
     clear: () => { if (!isEmpty()) act({ kind: "clear" }); },
     undo: () => { if (done.length && !stroke) { undone.push(done.pop()); after(); } },

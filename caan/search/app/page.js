@@ -1,12 +1,13 @@
-// The page around the pad: searches while one draws, results, the photo that is looked at, keys.
+// The page around the pad: searches while one draws, results, the choice of gallery and folder. detail.js and input.js follow.
 // `element` and `server` come from gradio's HTML component; makePad from pad.js, EXAMPLES from examples.json.
 
 const $ = (selector) => element.querySelector(selector);
 const PAUSE = 120; // milliseconds between two searches while the pen is down
 const KEPT = 300; // thumbnails that are remembered
+const AGAIN = 3000; // milliseconds until a server that does not answer is asked again
 const root = $(".caan"), grid = $(".grid"), detail = $(".detail"), help = $(".help");
 const thumbnails = new Map(); // the head of a content's hash -> data URL
-let gallery = "", mode = "sketch", results = [], shown = -1, whyOpen = false, like = null, photos = 0;
+let gallery = "", mode = "sketch", results = [], like = null, photos = 0;
 
 const key = (content) => content.slice(0, 16);
 function make(tag, properties = {}, ...children) {
@@ -15,13 +16,20 @@ function make(tag, properties = {}, ...children) {
   return node;
 }
 async function call(name, request) {
-  let answer;
+  let answer = null;
   try {
     answer = await server[name](request);
-  } catch (error) {
-    answer = { error: "The server does not answer: is caan app still running?" };
+  } catch {
+    // as where there is no answer: gradio gives nothing then
   }
-  return answer && typeof answer === "object" ? answer : { error: "The server refused this request." };
+  return answer && typeof answer === "object" ? answer : noAnswer();
+}
+async function noAnswer() {
+  const { root, api_prefix } = window.gradio_config;
+  const status = await fetch(`${root}${api_prefix}/login_check`).then((response) => response.status, () => 0);
+  if (!status) return { lost: true, error: "The server does not answer: is caan app still running? What you drew is kept." };
+  if (status === 401) return { error: "You are not logged in any more: log in in another tab and go on here." };
+  return { error: "The server refused this request: try again in a few seconds." };
 }
 function say(words, kind = "") {
   $(".words").textContent = words;
@@ -48,10 +56,15 @@ async function pump() {
   grid.setAttribute("aria-busy", "true");
   if (busy) return;
   busy = true;
-  while (wanted) {
-    wanted = false;
-    last = performance.now();
-    await search();
+  try {
+    while (wanted) {
+      wanted = false;
+      last = performance.now();
+      await search();
+    }
+  } catch (error) {
+    console.error(error);
+    say("Something went wrong on this page: load it again.", "error");
   }
   busy = false;
   grid.setAttribute("aria-busy", String(timer !== 0));
@@ -66,11 +79,16 @@ async function search() {
   } else {
     answer = await call("search", { ...request, sketch: pad.data() });
   }
-  if (asked === mode + gallery && (mode === "more" || !pad.isEmpty())) showAnswer(answer);
+  if (asked !== mode + gallery || mode !== "more" && pad.isEmpty()) return;
+  showAnswer(answer);
+  if (answer.lost && !timer) timer = setTimeout(pump, AGAIN);
 }
-function showStart() {
+function dropResults() {
   results = [];
   grid.replaceChildren();
+}
+function showStart() {
+  dropResults();
   root.dataset.mode = "start";
   $(".back").hidden = true;
   note("");
@@ -78,11 +96,17 @@ function showStart() {
 }
 function showAnswer(answer) {
   $(".back").hidden = mode !== "more";
-  if (answer.empty) return showStart();
+  if (answer.empty) {
+    showStart();
+    if (pad.hasPicture()) note("There is nothing in this picture: it has one colour all over.");
+    return;
+  }
   root.dataset.mode = "results";
   if (answer.error) {
+    if (pad.isDrawing()) return; // the first pixels of a stroke are no drawing yet
     note("");
-    if (!pad.isDrawing()) say(answer.error, "error"); // the first pixels of a stroke are no drawing yet
+    say(answer.error, "error");
+    if (!answer.lost) dropResults(); // they are of something else
     return;
   }
   results = answer.results;
@@ -91,7 +115,7 @@ function showAnswer(answer) {
   if (!results.length) say("No photos here: choose another folder.");
   else if (mode === "more") say(`Photos like ${like.name}`);
   else if (!answer.similar) say("Nothing similar: no photo stands out. These are the nearest.", "weak");
-  else say(`The ${results.length} nearest of ${photos.toLocaleString("en")} photos`);
+  else say(`The ${results.length} nearest ${$(".folder").value ? "in this folder" : `of ${photos.toLocaleString("en")} photos`}`);
   drawGrid();
 }
 function keepThumbnail(result) {
@@ -139,86 +163,6 @@ grid.addEventListener("keydown", (event) => {
   nodes[Math.min(nodes.length - 1, Math.max(0, place + step))].focus();
 });
 
-// -- the photo that is looked at
-async function openPhoto(place) {
-  const result = results[place];
-  if (!result) return;
-  shown = place;
-  $(".name").textContent = result.name;
-  $(".large").src = thumbnails.get(key(result.content)) || "";
-  $(".large").alt = result.name;
-  $(".said").textContent = `Number ${place + 1} of ${results.length}, score ${result.score.toFixed(3)}`;
-  $(".paths").replaceChildren();
-  $(".previous").disabled = place === 0;
-  $(".next").disabled = place === results.length - 1;
-  $(".why").hidden = pad.isEmpty();
-  showWhy(whyOpen && !pad.isEmpty());
-  if (!detail.open) detail.showModal();
-  const answer = await call("photo", { gallery, content: result.content });
-  if (results[shown]?.content !== result.content || !detail.open) return;
-  if (answer.error) {
-    $(".said").textContent = answer.error;
-    return;
-  }
-  $(".large").src = answer.picture;
-  if (!answer.whole) $(".said").textContent += ". Its file is not there, or not the one that was indexed: this is the thumbnail.";
-  $(".paths").replaceChildren(...answer.paths.map((path) => make("li", { textContent: path })));
-  if (answer.copies > answer.paths.length) $(".paths").append(make("li", { textContent: `and ${answer.copies - answer.paths.length} more` }));
-}
-function step(by) {
-  if (results[shown + by]) openPhoto(shown + by);
-}
-async function showWhy(open) {
-  whyOpen = open;
-  $(".why").setAttribute("aria-expanded", String(open));
-  $(".explanation").hidden = !open;
-  detail.classList.toggle("explained", open);
-  if (!open) return;
-  $(".pictures").hidden = true;
-  $(".why-words").textContent = "Looking…";
-  const { content } = results[shown];
-  const answer = await call("explain", { gallery, content, sketch: pad.data() });
-  if (results[shown]?.content !== content) return;
-  $(".why-words").textContent = answer.error || (answer.links.length ? "" : "No stroke has a part of this photo for its own.");
-  $(".why-words").hidden = !$(".why-words").textContent;
-  if (answer.error) return;
-  $(".pictures").hidden = false;
-  $(".heat").src = answer.heat;
-  drawPairs(answer);
-  $(".explanation").scrollIntoView({ block: "nearest" });
-}
-function drawPairs({ sketch, photo, links }) {
-  const SVG = "http://www.w3.org/2000/svg", svg = $(".pairs");
-  const add = (parent, tag, attributes) => {
-    const node = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    parent.append(node);
-    return node;
-  };
-  svg.replaceChildren();
-  svg.setAttribute("viewBox", "0 0 210 100");
-  [[sketch, 0], [photo, 110]].forEach(([href, x]) => add(svg, "image", { href, x, y: 0, width: 100, height: 100 }));
-  links.forEach(({ from, to, colour, score }, number) => {
-    const [x1, y1, x2, y2] = [from[0] * 100, from[1] * 100, 110 + to[0] * 100, to[1] * 100];
-    const group = add(svg, "g", { class: "pair" }), bend = (y1 + y2) / 2 + (number % 6 - 2.5) * 2;
-    const line = `M${x1} ${y1} Q${(x1 + x2) / 2} ${bend} ${x2} ${y2}`;
-    add(group, "path", { d: line, class: "halo" });
-    add(group, "path", { d: line, stroke: colour });
-    for (const [x, y] of [[x1, y1], [x2, y2]]) {
-      add(group, "circle", { cx: x, cy: y, r: 3.2, fill: colour });
-      add(group, "text", { x, y: y + 1.3 }).textContent = number + 1;
-    }
-    add(group, "title", {}).textContent = `${number + 1}: cosine ${score.toFixed(2)}`;
-  });
-}
-function moreLike() {
-  like = results[shown];
-  mode = "more";
-  detail.close();
-  pump();
-}
-detail.addEventListener("close", () => grid.children[shown]?.focus());
-
 // -- tools
 function refreshTools() {
   $(".undo").disabled = !pad.canUndo();
@@ -239,80 +183,26 @@ function fillSelect(select, choices, first) {
   select.replaceChildren(...(first ? [new Option(first, "")] : []), ...choices.map(({ value, label }) => new Option(label, value)));
 }
 function describeGallery(answer) {
+  fillSelect($(".folder"), answer.folders || [], "All folders");
+  photos = answer.photos || 0;
   if (answer.error) {
     root.dataset.mode = "results";
     return say(answer.error, "error");
   }
-  photos = answer.photos;
-  fillSelect($(".folder"), answer.folders, "All folders");
   $(".pad").setAttribute("aria-label", `Drawing pad: draw with mouse, pen or finger to search ${photos} photos`);
 }
 async function chooseGallery() {
-  gallery = $(".gallery").value;
-  if (mode === "more") mode = "sketch";
-  describeGallery(await call("folders", { gallery }));
-  pump();
+  const chosen = gallery = $(".gallery").value;
+  mode = "sketch";
+  $(".back").hidden = true;
+  dropResults(); // another gallery's
+  note("");
+  root.dataset.mode = "results";
+  say("Opening the gallery…"); // its model may have to be loaded
+  const answer = await call("folders", { gallery });
+  if (chosen !== gallery) return;
+  describeGallery(answer);
+  if (!answer.error) pump();
 }
 
 const pad = makePad($(".pad"), changed, (words) => { root.dataset.mode = results.length ? "results" : "start"; note(words); });
-const actions = {
-  ".pen": () => choose("pen"), ".eraser": () => choose("eraser"), ".undo": pad.undo, ".redo": pad.redo, ".clear": pad.clear,
-  ".upload": () => $(".file").click(), ".camera": () => $(".shot").click(), ".help-open": () => help.showModal(),
-  ".previous": () => step(-1), ".next": () => step(1), ".more": moreLike, ".why": () => showWhy(!whyOpen),
-  ".copy": () => navigator.clipboard?.writeText($(".paths li")?.textContent || ""),
-  ".back": () => { mode = "sketch"; pump(); },
-};
-for (const [selector, action] of Object.entries(actions)) $(selector).addEventListener("click", () => action());
-for (const dialog of [detail, help]) {
-  dialog.querySelector(".close").addEventListener("click", () => dialog.close());
-  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); }); // beside it
-}
-for (const input of [$(".file"), $(".shot")]) {
-  input.addEventListener("change", () => { pad.open(input.files[0]); input.value = ""; });
-}
-$(".size").addEventListener("input", () => resize(0));
-$(".gallery").addEventListener("change", chooseGallery);
-$(".folder").addEventListener("change", pump);
-for (const { name, path } of EXAMPLES) {
-  const button = make("button", { type: "button", title: `Example: ${name}` });
-  button.setAttribute("aria-label", `Example sketch: ${name}`);
-  button.innerHTML = `<svg viewBox="0 0 100 100"><path d="${path}"/></svg>`; // from the package's own file
-  button.addEventListener("click", () => { note(""); pad.example(path); });
-  $(".examples").append(button);
-}
-
-// -- pictures from outside, and keys
-const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
-document.addEventListener("paste", (event) => {
-  const file = [...(event.clipboardData?.files || [])].find(({ type }) => type.startsWith("image/"));
-  if (file) { event.preventDefault(); pad.open(file); }
-});
-document.addEventListener("dragover", (event) => { if (carries(event)) { event.preventDefault(); $(".drop-hint").hidden = false; } });
-document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) $(".drop-hint").hidden = true; });
-document.addEventListener("drop", (event) => {
-  $(".drop-hint").hidden = true;
-  if (carries(event)) { event.preventDefault(); pad.open(event.dataTransfer.files[0]); }
-});
-document.addEventListener("keydown", (event) => {
-  const command = event.ctrlKey || event.metaKey, letter = event.key.toLowerCase();
-  if (event.target.closest("select, textarea, input:not([type=range])") || event.altKey) return;
-  const keys = detail.open
-    ? { arrowleft: () => step(-1), arrowright: () => step(1), m: moreLike, w: () => $(".why").hidden || showWhy(!whyOpen) }
-    : { p: () => choose("pen"), e: () => choose("eraser"), "[": () => resize(-1), "]": () => resize(1), u: actions[".upload"],
-        delete: pad.clear, backspace: pad.clear, "?": actions[".help-open"] };
-  const commands = { z: event.shiftKey ? pad.redo : pad.undo, y: pad.redo };
-  const action = help.open ? null : command ? (detail.open ? null : commands[letter]) : keys[letter];
-  if (action) { event.preventDefault(); action(); }
-});
-
-(async () => {
-  refreshTools();
-  const answer = await call("start", {});
-  if (!answer.error) {
-    gallery = answer.gallery;
-    fillSelect($(".gallery"), answer.galleries);
-    $(".gallery").value = gallery;
-    $(".gallery").disabled = answer.galleries.length < 2;
-  }
-  describeGallery(answer);
-})();

@@ -23,6 +23,7 @@ except ImportError as error:
 
 HERE = Path(__file__).parent
 TITLE = "Sketch search"
+SCRIPTS = ("pad.js", "page.js", "detail.js", "input.js")  # one program, in this order
 
 
 def read(name: str) -> str:
@@ -32,7 +33,8 @@ def read(name: str) -> str:
 
 def make_page(server: Server) -> gr.Blocks:
     """The page of a server's galleries."""
-    script = f"const EXAMPLES = {json.dumps(json.loads(read('examples.json')))};\n{read('pad.js')}\n{read('page.js')}"
+    examples = json.dumps(json.loads(read("examples.json")))
+    script = "\n".join([f"const EXAMPLES = {examples};", *map(read, SCRIPTS)])
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
             html_template=read("page.html"),

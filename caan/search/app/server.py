@@ -37,6 +37,7 @@ WAITING = 16  # requests that wait for their turn; further ones are refused
 KEY = 16  # digits of a hash by which the page says which thumbnails it has
 COPIES = 20  # paths of copies that are shown
 LINKS = 12  # of an explanation
+BATCH = "Image 0 of the batch: "  # how the processor's errors begin: the page sends one picture
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +68,18 @@ def answer(call: Callable[..., dict]) -> Callable[[Any, Any], dict]:
             with self.turns.one():
                 return call(self, {} if request is None else request)
         except Exception as error:
-            words = in_words(error)
-            if words is None:
-                log.exception("%s failed", call.__name__)
-                words = "Something went wrong here; the terminal that caan app runs in says more."
-            return {"error": words.encode("utf-8", "backslashreplace").decode()}
+            return {"error": words_of(error, call.__name__)}
 
     return answered
+
+
+def words_of(error: Exception, call: str) -> str:
+    """What the page says of an error."""
+    words = in_words(error)
+    if words is None:
+        log.exception("%s failed", call)
+        words = "Something went wrong here; the terminal that caan app runs in says more."
+    return words.removeprefix(BATCH).encode("utf-8", "backslashreplace").decode()
 
 
 class Server:
@@ -90,9 +96,11 @@ class Server:
     @answer
     def start(self, request: dict) -> dict:
         first = self.galleries.first
-        names = {name: show_path(os.path.basename(name.rstrip("/")) or name) for name in self.galleries.names()}
-        galleries = [{"value": name, "label": label} for name, label in names.items()]
-        return {"galleries": galleries, "gallery": first, **self._describe(first)}
+        galleries = [{"value": name, "label": label} for name, label in self.galleries.labels().items()]
+        try:
+            return {"galleries": galleries, "gallery": first, **self._describe(first)}
+        except Exception as error:  # another one can be chosen
+            return {"galleries": galleries, "gallery": first, "error": words_of(error, "start")}
 
     @answer
     def folders(self, request: dict) -> dict:

@@ -1,150 +1,13 @@
-"""The page as a person uses it, in headless Chromium.  python -m pytest tests/search/app/test_browser.py
-
-CAAN_SCREENSHOTS=DIR keeps a picture of each state.
-"""
-
-import json
-import math
-import os
-import shutil
-import socket
-import tempfile
-from pathlib import Path
+"""The page as a person uses it, in headless Chromium.  python -m pytest tests/search/app/test_browser.py"""
 
 import pytest
 import tiny
 from app_page import LARGE, data_url, drawing, png_header
+from browsing import OVERFLOWS, SCREENS, SEARCHED, circle, draw, found, ink, place, settled, shoot, upload, wait_for_change
 from PIL import Image
 from tiny import encoded
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-playwright = pytest.importorskip("playwright.sync_api")
-pytest.importorskip("gradio")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
-
-SCREENS = {
-    "desktop": {"viewport": {"width": 1366, "height": 850}},
-    "phone": {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2},
-    "dark": {"viewport": {"width": 1100, "height": 800}, "color_scheme": "dark"},
-}
-SEARCHED = "[data-mode=results] .result"
-OVERFLOWS = """() => [...document.querySelectorAll('.caan *')].filter(node => {
-    const box = node.getBoundingClientRect();
-    return box.width && !node.closest('svg') && (box.right > innerWidth + 1 || box.left < -1);
-}).map(node => node.className || node.tagName)"""
-
-
-@pytest.fixture(scope="module")
-def address(server):
-    """The page, served on this machine."""
-    from caan.search.app.page import launch, make_page
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    page = make_page(server)
-    launch(page, {"127.0.0.1"}, server_name="127.0.0.1", server_port=port, prevent_thread_lock=True)
-    yield f"http://127.0.0.1:{port}"
-    page.close()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(chromium, address):
-    """Opens the page on a kind of screen; at the end nothing has failed in it, and nothing was asked of another host."""
-    contexts, troubles = [], []
-
-    def open_page(screen="desktop"):
-        context = chromium.new_context(**SCREENS[screen])
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        own = (address, "data:", "blob:")
-        page.on("request", lambda asked: troubles.append(asked.url) if not asked.url.startswith(own) else None)
-        page.goto(address)
-        page.wait_for_function("document.querySelector('.caan .folder')?.options.length > 0")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert troubles == []
-
-
-def place(page, x: float, y: float) -> tuple[float, float]:
-    """A place on the pad, whose sides are 1, on the screen."""
-    box = page.locator(".pad").bounding_box()
-    return box["x"] + x * box["width"], box["y"] + y * box["height"]
-
-
-def draw(page, points, lift: bool = True):
-    """A stroke with the mouse; without `lift` the pen stays down."""
-    page.mouse.move(*place(page, *points[0]))
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*place(page, *point))
-    if lift:
-        page.mouse.up()
-
-
-def circle(x=0.5, y=0.5, radius=0.3, parts=24):
-    return [
-        (x + radius * math.cos(2 * math.pi * n / parts), y + radius * math.sin(2 * math.pi * n / parts))
-        for n in range(parts + 1)
-    ]
-
-
-def found(page) -> list:
-    """What is shown: content and score of each result."""
-    return page.eval_on_selector_all(".result", "all => all.map(one => [one.dataset.content, one.innerText.trim()])")
-
-
-def settled(page) -> list:
-    """The results once the page waits for nothing more."""
-    page.wait_for_selector(SEARCHED)
-    page.wait_for_selector(".grid[aria-busy=false]")
-    return found(page)
-
-
-def wait_for_change(page, before) -> list:
-    """The results as soon as they are others."""
-    page.wait_for_function(
-        "before => JSON.stringify([...document.querySelectorAll('.result')].map(one => [one.dataset.content, "
-        "one.innerText.trim()])) !== before",
-        arg=json.dumps(before, separators=(",", ":"), ensure_ascii=False),
-    )
-    return found(page)
-
-
-def ink(page) -> int:
-    """Pixels of the pad that are drawn on."""
-    return page.evaluate(
-        "() => { const pad = document.querySelector('.pad'); const all = pad.getContext('2d').getImageData(0, 0, pad.width, "
-        "pad.height).data; let count = 0; for (let i = 3; i < all.length; i += 4) count += all[i] > 0; return count; }"
-    )
-
-
-def shoot(page, name: str):
-    """Keeps a picture of the page where one is asked for."""
-    if folder := os.environ.get("CAAN_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
-
-
-FILES = tempfile.TemporaryDirectory(prefix="caan-uploads-")  # read by the browser when the page asks for them
-
-
-def upload(page, data: bytes, name: str = "sketch.png"):
-    file = Path(tempfile.mkdtemp(dir=FILES.name)) / name
-    file.write_bytes(data)
-    page.set_input_files(".file", file)
+pytestmark = pytest.mark.browser
 
 
 @pytest.mark.parametrize("screen", SCREENS)
@@ -302,6 +165,14 @@ def test_pictures_are_dropped_and_pasted(visit):
         assert ink(page) > 100
         page.click(".clear")
         page.wait_for_selector("[data-mode=start]")
+
+
+def test_pad_and_tools_are_seen_together_on_low_screens(visit):
+    page = visit()
+    for width, height in ((853, 533), (1280, 560), (640, 480)):
+        page.set_viewport_size({"width": width, "height": height})
+        box = page.locator(".left").bounding_box()
+        assert box["height"] < height - 12 and page.locator(".pad").bounding_box()["width"] >= 220
 
 
 def test_the_camera_is_offered_on_phones_alone(visit):

@@ -2,12 +2,15 @@
 
 import ast
 import builtins
+import socket
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from caan import __version__, cli
 from caan.options import AppOptions, is_loopback
+from caan.search.app import command, ready
 from caan.search.app.space import require_public, write_space
 
 
@@ -39,6 +42,30 @@ def test_loopback_addresses():
     assert all(map(is_loopback, ("127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "localhost.example.org")))
     assert AppOptions(host="0.0.0.0", auth="anna:a:b").auth == "anna:a:b"
+
+
+@pytest.mark.parametrize("host, name", [("::1", "[::1]"), ("[::1]", "[::1]"), ("127.0.0.2", "127.0.0.2")])
+def test_the_page_is_served_at_every_way_to_write_this_machine(monkeypatch, host, name):
+    page = pytest.importorskip("caan.search.app.page")
+    served = {}
+    monkeypatch.setattr(page, "launch", lambda page, **settings: (served.update(settings), f"http://{name}:7860/", None))
+    monkeypatch.setattr(page, "make_page", lambda server: None)
+    monkeypatch.setattr(ready, "ready_server", lambda options: SimpleNamespace(galleries=SimpleNamespace(first="default")))
+    monkeypatch.setattr(command, "wait_for_ever", lambda: None)
+    assert caan("--host", host) == 0
+    assert served["server_name"] == name and served["hosts"] == {"127.0.0.1", "localhost", "[::1]", name}
+
+
+def test_a_port_that_is_taken_is_told_with_its_cure(monkeypatch, capsys):
+    pytest.importorskip("gradio")
+    monkeypatch.setattr(ready, "ready_server", lambda options: SimpleNamespace(calls=[]))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert caan("--port", port) == 1
+    error = capsys.readouterr().err
+    assert f"127.0.0.1:{port}: the port is taken" in error and "GRADIO" not in error
 
 
 def test_without_a_gallery_the_cure_is_told(capsys, tmp_path, monkeypatch):

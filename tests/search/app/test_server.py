@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from trees import CLASSES
 
 from caan.options import AppOptions
 from caan.search.app import photos as app_photos
-from caan.search.app.galleries import Galleries, labels_of, token_of
+from caan.search.app.galleries import Galleries, file_of, labels_of, token_of
 from caan.search.app.photos import larger_photo, read_file
 from caan.search.app.server import Server, Turns
 from caan.search.gallery import Gallery
@@ -40,7 +41,7 @@ def own(tmp_path, home, server, monkeypatch):
     with Gallery.open(tmp_path / "gallery", encoder) as gallery:
         gallery.add(folder, progress=False)
         made = Server(Galleries(AppOptions(gallery=str(tmp_path / "gallery")), others=False))
-        made.galleries._open[made.galleries.first] = gallery
+        made.galleries._open[made.galleries.first] = gallery, file_of(gallery.engine)
         yield made, folder
 
 
@@ -134,7 +135,7 @@ def test_the_number_of_results_is_bounded(server, top_k):
 def test_a_photo_as_a_sketch_is_refused_in_the_processors_words(server):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
     answer = server.search({"sketch": data_url(noise)})
-    assert "error" in answer and "drawing" in answer["error"] or answer["note"]
+    assert answer["error"].startswith("the sketch is no drawing") if "error" in answer else answer["note"]
 
 
 def test_more_like_a_photo_are_the_nearest_to_its_vector(server, home):
@@ -263,6 +264,46 @@ def test_requests_take_turns_and_too_many_are_refused():
 def test_galleries_of_one_model_share_it(server):
     galleries = server.galleries
     assert galleries.get("default").encoder is galleries.get("other").encoder
+
+
+def test_a_gallery_that_is_removed_and_made_anew_is_not_the_old_one(own, tmp_path, server):
+    made, folder = own
+    name, place = made.galleries.first, tmp_path / "gallery"
+    assert made.folders({})["photos"] == 3
+    shutil.rmtree(place)
+    for answer in (made.folders({}), made.search({"sketch": SKETCH})):
+        assert f"There is no gallery at {place}" in answer["error"]
+    (folder / "2.png").unlink()
+    with Gallery.open(place, server.galleries.get("default").encoder) as gallery:
+        gallery.add(folder, progress=False)
+    assert made.folders({})["photos"] == 2 and made.galleries.get(name) is made.galleries.get(name)
+    assert len(made.search({"sketch": SKETCH})["results"]) <= 2
+
+
+def test_a_folder_that_got_another_name_is_offered_by_it(own):
+    made, folder = own
+    gallery = made.galleries.get(made.galleries.first)
+    names = []
+    for old, new in ((None, "sea"), ("sea", "lake"), ("lake", "pond")):
+        (folder / new).mkdir() if old is None else (folder / old).rename(folder / new)
+        if old is None:
+            (folder / "0.png").rename(folder / new / "0.png")
+        gallery.refresh(progress=False)
+        names.append(made.folders({})["folders"][-1]["label"].strip("\u2003"))
+    assert names == ["sea", "lake", "pond"] and made.folders({})["photos"] == 3
+    assert made.search({"sketch": SKETCH, "folder": token_of(str(folder / "pond"))})["results"][0]["name"] == "0.png"
+
+
+def test_the_page_offers_the_other_galleries_where_the_first_is_gone(home):
+    made = Server(Galleries(AppOptions(gallery="gone", device="cpu")))
+    answer = made.start({})
+    assert [row["value"] for row in answer["galleries"]] == ["gone", "default", "other"] and answer["gallery"] == "gone"
+    assert "There is no gallery at" in answer["error"] and made.folders({"gallery": "other"})["photos"] == 9
+
+
+def test_galleries_whose_names_end_alike_are_called_by_all_of_them(home, tmp_path):
+    first = str(tmp_path / "default")
+    assert Galleries(AppOptions(gallery=first)).labels() == {first: first, "default": "default", "other": "other"}
 
 
 def test_a_page_without_a_default_gallery_begins_with_the_first_one(monkeypatch):
