@@ -202,6 +202,11 @@ class EvalOptions(SourceOptions):
     )
     split: Literal["test", "validation"] = option("test", "test: unseen classes. validation: held-out items of seen classes.")
     generalized: bool = option(False, "Add the photos of all seen classes to the gallery.")
+    instance: bool = option(
+        False,
+        "Also acc@1, acc@5 and acc@10 of the instance level: whether a sketch finds the very photo that it was drawn from, "
+        "among the photos of its class and in the whole gallery. Needs data with such pairs, such as sketchy.",
+    )
     top_k: list[int] = option([100, 200], "The K of each Prec@K, hits divided by K.", COUNT)
     average: Literal["micro", "macro"] = option("micro", "micro: mean over queries. macro: mean of the class means.")
     ties: Literal["gallery_order", "pessimistic"] = option(

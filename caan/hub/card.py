@@ -17,7 +17,16 @@ from transformers import AutoConfig
 from caan.data.provenance import is_hub_id
 from caan.evaluation.facts import FACTS_FILE, read_facts
 from caan.evaluation.record import Evaluation, write_whole
-from caan.evaluation.summary import means, metric_heading, metric_table, protocol, reranking_note, sizes
+from caan.evaluation.summary import (
+    instance_sizes,
+    instance_table,
+    means,
+    metric_definitions,
+    metric_table,
+    protocol,
+    reranking_note,
+    sizes,
+)
 from caan.hub.results import PICTURE_FILE, adopt_results, model_index, read_results, write_entries
 from caan.options import EvalOptions
 from configuration_caan import CAANConfig
@@ -128,7 +137,9 @@ def describe_results(record: Evaluation) -> dict:
         "protocol": protocol(record),
         "seen": str(record.seen(own)),
         "table": metric_table(record, {own: "**this model**"}, first="retriever"),
-        "definitions": {metric_heading(name): text.partition(": ")[2] or text for name, text in record.definitions.items()},
+        "instance_sizes": instance_sizes(record),
+        "instance_table": instance_table(record, {own: "**this model**"}, first="retriever"),
+        "definitions": metric_definitions(record),
         "sizes": sizes(record),
         "means": means(record),
         "rerank": reranking_note(record),
