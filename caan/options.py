@@ -151,6 +151,13 @@ class TrainOptions(Options):
     num_epochs: int = option(20, "Passes over the training sketches.", COUNT)
     classes_per_batch: int = option(16, "P: classes in a batch of one process.", Range(2))
     items_per_class: int = option(4, "K: sketches, and photos, of each class in a batch.", COUNT)
+    own_photos: float | None = option(
+        None,
+        "Share of the training sketches that come with the photo that they were drawn from, the others with any of their "
+        "class. A batch then has sketches of K different photos of each class where there are so many, and sketch and photo "
+        "are mirrored together. None = 1 with model_config.lambda_instance, else 0.",
+        SHARE,
+    )
     batches_per_epoch: int = option(
         0,
         "Batches an epoch, of all processes together; 0 = so many as hold the number of training sketches. Classes are drawn "

@@ -1,9 +1,11 @@
-"""Instances as integers: which photos show the very thing that a sketch was drawn from."""
+"""Which photos show the very thing that a sketch was drawn from: its own photos."""
 
 from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
+
+from caan.data.pictures import Pictures
 
 NO_INSTANCE = -1
 
@@ -26,3 +28,19 @@ def instance_codes(
     codes = {} if codes is None else codes
     pairs = zip(labels, instances)
     return torch.tensor([codes.setdefault(pair, len(codes)) if pair[1] else NO_INSTANCE for pair in pairs], dtype=torch.long)
+
+
+def paired_codes(sketches: Pictures, photos: Pictures) -> tuple[Tensor, Tensor]:
+    """Codes of all sketches and of all photos of a split, in one vocabulary."""
+    codes: dict[tuple, int] = {}
+    both = [instance_codes(pictures.labels, pictures.instances, codes) for pictures in (sketches, photos)]
+    return both[0], both[1]
+
+
+def own_photos(sketches: Pictures, photos: Pictures) -> list[list[int]]:
+    """Rows of `photos` with each sketch's own photo, in order: none where it is not there, several where it has copies."""
+    drawn, shown = paired_codes(sketches, photos)
+    rows: dict[int, list[int]] = {}
+    for row, code in enumerate(shown.tolist()):
+        rows.setdefault(code, []).append(row)
+    return [rows.get(code, []) if code != NO_INSTANCE else [] for code in drawn.tolist()]

@@ -193,6 +193,7 @@ def describe_recipe(facts: dict) -> dict[str, object]:
         + (f" in training, {searched} x {searched} in use" if searched else "")
         + (f"; what a sketch's outline encloses is shaded ({shade:g})" if shade else ""),
         "batch": f"{options['classes_per_batch']} classes x {options['items_per_class']} sketches and photos"
+        + (f", {share:.0%} of the sketches with their own photos" if (share := options.get("own_photos")) else "")
         + (f", on each of {facts['processes']} processes" if facts["processes"] > 1 else ""),
         "epochs, steps": f"{facts['epoch']:,}, {facts['step']:,}",
         "batches for a step": facts.get("gradient_accumulation_steps", options["gradient_accumulation_steps"]),
