@@ -638,8 +638,8 @@ class CAANModel(PreTrainedModel):
         return self.text_projection(text_features.to(self.dtype)), text_mask.bool()
 
     def _losses(self, sketches, photos, labels, text, teacher, instances=(None, None)) -> dict:
-        """The weighted sum and its parts. `text` is (projected tokens, mask) of all classes, or None; `teacher` and `instances` are
-        of the batch, as in `forward`."""
+        """The weighted sum and its parts. `text` is (projected tokens, mask) of all classes, or None; `teacher` and
+        `instances` are of the batch, as in `forward`."""
         config = self.config
         positive, negative = mine_triplets(sketches.global_token, photos.global_token, labels, config.mining)
         before = (sketches, select(photos, positive), select(photos, negative))

@@ -163,8 +163,8 @@ def show(results: list[dict], path: Path) -> None:
         return
     runs = ", ".join(map(str, sorted({(r["fold"], r["seed"]) for r in results})))
     said = (
-        f"Fold-unseen classes of Sketchy; (fold, seed): {runs}; mean over queries, then over runs. Rows are whitened unless they "
-        "say otherwise."
+        f"Fold-unseen classes of Sketchy; (fold, seed): {runs}; mean over queries, then over runs. Rows are whitened unless "
+        "they say otherwise."
     )
     table = results_table(lines, {"row": "row", "epochs": "epochs", "runs": "runs", **METRICS}, digits=3)
     path.with_suffix(".md").write_text(f"{said}\n\n{table}\n")

@@ -109,8 +109,9 @@ def require_own_photos(benchmark: Benchmark, options: EvalOptions) -> None:
         why = (
             f"the photos that its {len(queries):,} sketches were drawn from are not in its gallery"
             if drawn
-            else "its sketches belong to no photos (they would have a name in common, in the column instance; Sketchy has such "
-            "pairs, and what was published before this column has to be published again)"
+            else "its sketches belong to no photos (in the column instance they would have a name in common; Sketchy has such "
+            "pairs, and a folder whose sketches are called as their photos are; what was published before that column has to "
+            "be published again)"
         )
         raise ValueError(f"instance needs sketches with their own photos, and {what}, has none: {why}. Leave it out.")
 
