@@ -33,8 +33,8 @@ def test_the_card_has_a_table_of_its_own(folder, tmp_path):
     assert second[2] == ["**this model**", *(f"{own[name]:.4f}" for name in NAMES)]
     assert second[3][0] == "pixels"
     assert (
-        "Instance level: how often the very photo that a sketch was drawn from is among the first K, over 19 sketches; 12.5 photos"
-        " a class in the median, 50 in the gallery. Mean over queries; equal scores rank in gallery order."
+        "Instance level: how often the very photo that a sketch was drawn from is among the first K, over 19 sketches; 12.5 "
+        "photos a class in the median, 50 in the gallery. Mean over queries; equal scores rank in gallery order."
     ) in results
     for heading in HEADINGS:
         assert f"\n- {heading}: share of sketches whose own photo is among the first " in results
