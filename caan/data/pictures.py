@@ -55,7 +55,7 @@ def require_columns(splits: DatasetDict, name: str) -> None:
                     f"cast it by `class_encode_column({column!r})`."
                 )
         kind = split.features.get(PAIRS, Value("string"))
-        if getattr(kind, "dtype", None) not in ("string", "large_string"):
+        if getattr(kind, "dtype", None) not in ("string", "large_string", "null"):  # null: of none alone
             raise ValueError(
                 f"{name}: column {PAIRS} is of type {getattr(kind, 'dtype', type(kind).__name__)}, and must hold strings: the "
                 "name that a sketch and its photo share within their class, or none. Cast it, or remove the column."

@@ -38,6 +38,8 @@ class Pairs:
         self.pairing = pairing
         self._photos: dict[str, set[str]] = {}  # class -> names of its photos
         self._drawn: dict[str, set[str]] = {}  # class -> instances of its sketches
+        if pairing is Pairing.NONE:
+            return
         for part in _of_modality(listing, "photo"):
             self._photos.setdefault(part.label, set()).update(map(_name, part.files))
         for part in _of_modality(listing, "sketch"):
@@ -45,6 +47,8 @@ class Pairs:
 
     def of(self, part: ClassFolder) -> list[str | None]:
         """Instance of each file of a class folder, in order; None where there is none."""
+        if self.pairing is Pairing.NONE:
+            return [None] * len(part.files)
         if part.source.modality == "sketch":
             return [self._of_sketch(part.label, file) for file in part.files]
         drawn = self._drawn.get(part.label, set())
@@ -62,8 +66,6 @@ class Pairs:
     def _of_sketch(self, label: str, file: str) -> str | None:
         name = _name(file)
         drawn_from = NUMBER.sub("", name)
-        if self.pairing is Pairing.NONE:
-            return None
         if self.pairing is Pairing.ALWAYS:
             return drawn_from
         photos = self._photos.get(label, ())

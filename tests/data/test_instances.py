@@ -65,6 +65,13 @@ def test_data_sets_without_the_column_load():
     require_columns(DatasetDict({"train": split(kind=None)}), "org/before")
 
 
+def test_a_column_of_none_alone_is_no_pairs():
+    rows = split(kind=None).add_column("instance", [None] * 14)
+    assert rows.features["instance"].dtype == "null"
+    require_columns(DatasetDict({"train": rows}), "org/none")
+    assert both(rows)[0].instances == [None] * 7
+
+
 def test_a_column_of_another_type_is_refused_by_name():
     with pytest.raises(ValueError, match="org/other: column instance is of type int64, and must hold strings: the name that a"):
         require_columns(DatasetDict({"train": split(kind="int64")}), "org/other")
