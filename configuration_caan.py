@@ -109,7 +109,9 @@ class CAANConfig(HubConfig):
         lambda_tri, lambda_rn (`float`): Weights of the global triplet loss and of the local relation loss.
         lambda_text (`float`): Weight of a contrastive loss between images and class descriptions; ours, off by default.
         lambda_con (`float`): Weight of a contrastive loss between the batch's sketches and photos; ours, off by default.
-        temperature (`float`): Temperature of both contrastive losses.
+        lambda_instance (`float`): Weight of a contrastive loss between each sketch and the photo that it was drawn from, among
+            the photos of its class in the batch: for retrieval of the very photo. Needs pairs; ours, off by default.
+        temperature (`float`): Temperature of the contrastive losses.
         margin (`float`): Margin of the triplet loss, in Euclidean distance of unit vectors (0 to 2).
         mining (`"batch_hard"` or `"random"`): How the positive and the negative photo of an anchor are picked in a batch.
         loss_on (`"both"`, `"before"` or `"after"`): Losses see the features before alignment, after it, or both (mean).
@@ -144,6 +146,7 @@ class CAANConfig(HubConfig):
     lambda_rn: float | int = 1.0
     lambda_text: float | int = 0.0
     lambda_con: float | int = 0.0
+    lambda_instance: float | int = 0.0
     temperature: float | int = 0.07
     margin: float | int = 0.3
     mining: Literal["batch_hard", "random"] = "batch_hard"
@@ -175,6 +178,7 @@ class CAANConfig(HubConfig):
                     "lambda_rn",
                     "lambda_con",
                     "lambda_text",
+                    "lambda_instance",
                     "lambda_teacher",
                     "teacher_width",
                 ),

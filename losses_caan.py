@@ -1,4 +1,4 @@
-"""The losses of CAAN, as plain functions on features: global triplet loss L_tri, local relation loss L_rn, two contrastive
+"""The losses of CAAN, as plain functions on features: global triplet loss L_tri, local relation loss L_rn, three contrastive
 terms, and one that retains what a frozen teacher knows.
 
 The paper gives the names L_tri and L_rn and their roles; margins, mining, targets and all other terms are ours and config
@@ -93,6 +93,44 @@ def sketch_photo_contrastive_loss(
     same = (labels[:, None] == labels[None, :]).to(logits.dtype)
     target = same / same.sum(dim=1, keepdim=True)  # symmetric: both sides have the same labels
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+@in_float32
+def instance_loss(
+    sketches: torch.Tensor,
+    photos: torch.Tensor,
+    labels: torch.Tensor,
+    sketch_instances: torch.Tensor,
+    photo_instances: torch.Tensor,
+    temperature: float,
+) -> torch.Tensor:
+    """Contrast of each sketch's own photo with the other photos of its class in the batch, and the reverse; ours, off by
+    default (lambda_instance).
+
+    The mean over both directions of -log of the probability of the own photo (InfoNCE, van den Oord et al. 2018), where only
+    photos of the class stand for choice: what tells classes apart cannot lower it. The softmax weighs the nearest wrong photos
+    most, as the hard negatives of a triplet would be (Sain et al. 2023), and by how near they are, in place of a margin.
+
+    Args:
+        sketches, photos: (batch, d) global tokens; row i of both is of class labels[i].
+        labels: (batch,) integers. sketch_instances, photo_instances: (batch,) integers, equal for a sketch and its own photo;
+            below 0 = of no pair.
+        temperature: divides the cosine similarities.
+
+    Rows without an own photo, or without another one of their class, are in no mean; without any row the loss is 0.
+    """
+    logits = F.normalize(sketches, dim=-1) @ F.normalize(photos, dim=-1).T / temperature
+    own = (sketch_instances[:, None] == photo_instances[None, :]) & (sketch_instances >= 0)[:, None]
+    same = labels[:, None] == labels[None, :]
+    return (_own_among_class(logits, own, same) + _own_among_class(logits.T, own.T, same.T)) / 2
+
+
+def _own_among_class(logits: torch.Tensor, own: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
+    """One direction of `instance_loss`; all (batch, batch)."""
+    chosen = logits.masked_fill(~same, -torch.inf).log_softmax(dim=1).masked_fill(~own, 0).sum(dim=1)
+    counts = own.any(dim=1) & (same & ~own).any(dim=1)
+    losses = (-chosen / own.sum(dim=1).clamp(min=1)).masked_fill(~counts, 0)
+    return losses.sum() / counts.sum().clamp(min=1)
 
 
 @in_float32

@@ -26,6 +26,7 @@ try:  # as a module of the Hub repository
     from .configuration_caan import INSTALLED, TRAINING_MODULES, CAANConfig, CAANEnsembleConfig
     from .ink_caan import crop_to_ink  # not used here, nor are the last three: what is imported travels with the weights
     from .losses_caan import (
+        instance_loss,
         mine_triplets,
         relation_loss,
         retained_knowledge_loss,
@@ -42,6 +43,7 @@ except ImportError:
     from configuration_caan import INSTALLED, TRAINING_MODULES, CAANConfig, CAANEnsembleConfig  # as installed modules
     from ink_caan import crop_to_ink
     from losses_caan import (
+        instance_loss,
         mine_triplets,
         relation_loss,
         retained_knowledge_loss,
@@ -388,8 +390,8 @@ class CAANOutput(ModelOutput):
     """
     Args:
         loss (`torch.Tensor`): Weighted sum of the parts below, given when `labels` were.
-        loss_tri, loss_rn, loss_con, loss_text, loss_teacher (`torch.Tensor`): The parts, unweighted; the last three only where
-            their lambda is above 0.
+        loss_tri, loss_rn, loss_con, loss_instance, loss_text, loss_teacher (`torch.Tensor`): The parts, unweighted; the last
+            four only where their lambda is above 0.
         last_hidden_state (`torch.Tensor` of shape `(batch, 1 + tokens, hidden_size)`): Global and local tokens of the photos.
         pooler_output (`torch.Tensor` of shape `(batch, hidden_size)`): The same as `image_embeds`.
         image_embeds, sketch_embeds (`torch.Tensor` of shape `(batch, hidden_size)`): Unit vectors before alignment, the ones
@@ -402,6 +404,7 @@ class CAANOutput(ModelOutput):
     loss_tri: torch.Tensor | None = None
     loss_rn: torch.Tensor | None = None
     loss_con: torch.Tensor | None = None
+    loss_instance: torch.Tensor | None = None
     loss_text: torch.Tensor | None = None
     loss_teacher: torch.Tensor | None = None
     last_hidden_state: torch.Tensor | None = None
@@ -584,6 +587,8 @@ class CAANModel(PreTrainedModel):
         teacher_photos=None,
         photo_targets=None,
         sketch_targets=None,
+        sketch_instances=None,
+        photo_instances=None,
         **kwargs,
     ) -> CAANOutput:
         """Features of photos and sketches, and with `labels` the losses over a batch of P classes x K.
@@ -596,6 +601,8 @@ class CAANModel(PreTrainedModel):
             output_attentions: also return the alignment's attention maps; needs text and labels.
             teacher_photos, photo_targets, sketch_targets: features of the teacher, of training photos (photos, teacher_width)
                 and of what the batch shows (batch, teacher_width); needed with labels where the model has a teacher.
+            sketch_instances, photo_instances: (batch,) integers, equal for a sketch and the photo that it was drawn from, below
+                0 for pictures of no pair; needed with labels where `lambda_instance` is above 0.
 
         Returns `CAANOutput`. Raises ValueError when the inputs do not suffice for what is asked.
         """
@@ -616,7 +623,7 @@ class CAANModel(PreTrainedModel):
                 raise ValueError("With labels, give as many photos as sketches; row i of both is of class labels[i].")
             text = self._read_text(input_ids, attention_mask, text_features, text_mask) if self.config.use_text else None
             teacher = (teacher_photos, sketch_targets, photo_targets)
-            output.update(self._losses(sketches, photos, labels, text, teacher))
+            output.update(self._losses(sketches, photos, labels, text, teacher, (sketch_instances, photo_instances)))
             if output_attentions and text is not None:
                 words, mask = text[0][labels], text[1][labels]
                 output["sketch_text_attentions"] = self.sketch_alignment(join(sketches), words, mask, True)[1]
@@ -634,8 +641,9 @@ class CAANModel(PreTrainedModel):
             )
         return self.text_projection(text_features.to(self.dtype)), text_mask.bool()
 
-    def _losses(self, sketches, photos, labels, text, teacher) -> dict:
-        """The weighted sum and its parts. `text` is (projected tokens, mask) of all classes, or None."""
+    def _losses(self, sketches, photos, labels, text, teacher, instances=(None, None)) -> dict:
+        """The weighted sum and its parts. `text` is (projected tokens, mask) of all classes, or None; `teacher` and
+        `instances` are of the batch, as in `forward`."""
         config = self.config
         positive, negative = mine_triplets(sketches.global_token, photos.global_token, labels, config.mining)
         before = (sketches, select(photos, positive), select(photos, negative))
@@ -649,6 +657,10 @@ class CAANModel(PreTrainedModel):
         sketch, photo = sketches.global_token, photos.global_token
         if config.lambda_con > 0:
             parts["loss_con"] = sketch_photo_contrastive_loss(sketch, photo, labels, config.temperature)
+        if config.lambda_instance > 0:
+            if any(codes is None for codes in instances):
+                raise ValueError("lambda_instance is above 0: give sketch_instances and photo_instances, or set it to 0.")
+            parts["loss_instance"] = instance_loss(sketch, photo, labels, *instances, config.temperature)
         if config.lambda_text > 0 and text is not None:
             share = text[1].to(text[0].dtype) / text[1].sum(dim=1, keepdim=True).clamp(min=1)
             prototypes = (text[0] * share[..., None]).sum(dim=1)  # (classes, hidden_size)

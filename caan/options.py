@@ -158,6 +158,13 @@ class TrainOptions(Options):
     num_epochs: int = option(20, "Passes over the training sketches.", COUNT)
     classes_per_batch: int = option(16, "P: classes in a batch of one process.", Range(2))
     items_per_class: int = option(4, "K: sketches, and photos, of each class in a batch.", COUNT)
+    own_photos: float | None = option(
+        None,
+        "Share of the training sketches that come with the photo that they were drawn from, the others with any of their "
+        "class. A batch then has sketches of K different photos of each class where there are so many, and sketch and photo "
+        "are mirrored together. None = 1 with model_config.lambda_instance, else 0.",
+        SHARE,
+    )
     batches_per_epoch: int = option(
         0,
         "Batches an epoch, of all processes together; 0 = so many as hold the number of training sketches. Classes are drawn "
@@ -208,6 +215,11 @@ class EvalOptions(SourceOptions):
     )
     split: Literal["test", "validation"] = option("test", "test: unseen classes. validation: held-out items of seen classes.")
     generalized: bool = option(False, "Add the photos of all seen classes to the gallery.")
+    instance: bool = option(
+        False,
+        "Also acc@1, acc@5 and acc@10 of the instance level: whether a sketch finds the very photo that it was drawn from, "
+        "among the photos of its class and in the whole gallery. Needs data with such pairs, such as sketchy.",
+    )
     top_k: list[int] = option([100, 200], "The K of each Prec@K, hits divided by K.", COUNT)
     average: Literal["micro", "macro"] = option("micro", "micro: mean over queries. macro: mean of the class means.")
     ties: Literal["gallery_order", "pessimistic"] = option(

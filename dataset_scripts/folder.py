@@ -15,6 +15,8 @@ Unseen classes are those of ``unseen=[...]``, else of ``unseen.txt`` in the fold
 of the classes, chosen by a hash of their names. Held-out items of the seen classes are chosen as for the benchmarks:
 a fifth of a class's sketches, at most 50, and a tenth of its photos. Texts are read from ``descriptions.jsonl`` in
 the folder where there is one, as ``caan describe`` writes them: a line ``{"class", "prompt", "text"}`` a text.
+
+Sketches are paired with photos of their class by their names (column ``instance``): ``a.png`` and ``a-1.png`` with ``a.jpg``.
 """
 
 import os
@@ -25,7 +27,7 @@ from pathlib import Path
 
 from dataset_scripts.core.builder import ZeroShotBuilder, ZeroShotConfig
 from dataset_scripts.core.descriptions import read_descriptions
-from dataset_scripts.core.layouts import DIFFERENCE, Benchmark, ClassNames, Source, normalise
+from dataset_scripts.core.layouts import DIFFERENCE, Benchmark, ClassNames, Pairing, Source, normalise
 from dataset_scripts.core.scan import class_folders, no_data_message
 from dataset_scripts.core.splits import ZeroShotSplit, first_by_hash
 from dataset_scripts.core.texts import read_lines
@@ -40,6 +42,7 @@ FOLDER = Benchmark(
         Source("photos", "photo", ("photo", "photos", "image", "images")),
     ),
     validation_sketches=50,
+    pairing=Pairing.FOUND,
     home="Your own pictures, one folder a class",
     license_note="Rights stay with the owners of the pictures.",
 )

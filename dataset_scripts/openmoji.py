@@ -18,7 +18,8 @@ Decided here:
 - A fill is listed (``openmoji_fill``) where colour covers at least two fifths of the drawing and the thing can still be told
   by it; that was looked at too.
 - Split ``80_20``: near-twins (taxi, police car; the column ``group``) are on the same side, so that unseen means unseen.
-- An outline never searches for its own colouring. ``test`` has no OpenMoji line art: its queries are the other artists'.
+- An outline never searches for its own colouring. ``test`` has no OpenMoji line art: its queries are the other artists'. So the
+  pairs of outline and colouring (``instance``) are in ``train`` alone, and there is no instance level to evaluate.
 - ``validation`` holds out, of each seen class, the drawings of one artist other than OpenMoji (the first by a hash of class
   and artist). It holds sketches alone, and no picture is in two splits: a class has too few colour drawings to part with any,
   so the held-out sketches search the photos of ``train``. That tells how well new *drawings* of known things are understood,
@@ -46,7 +47,7 @@ from dataset_scripts.core.options import VALIDATION_PHOTOS, PictureConfig, Pictu
 from dataset_scripts.core.splits import SPLITS, ZeroShotSplit, first_by_hash, read_split
 from dataset_scripts.core.texts import read_lines
 
-VERSION = datasets.Version("1.1.0")  # validation without the photos of train
+VERSION = datasets.Version("1.2.0")  # the column instance
 LICENSE = "OpenMoji: CC BY-SA 4.0. Noto Emoji: OFL 1.1. Lucide: ISC. Phosphor: MIT. Tabler Icons: MIT."
 
 
@@ -67,6 +68,11 @@ class Drawing(NamedTuple):
     def file(self) -> str:
         """Artist and icon, as in ``noto/1F3B8.png`` and ``openmoji-fill/1F3B8.png``."""
         return f"{self.artist}{f'-{self.part}' if self.artist == 'openmoji' else ''}/{self.name}.png"
+
+    @property
+    def instance(self) -> str | None:
+        """OpenMoji's line art, colour drawing and fill of an icon are one thing; the other artists drew their own."""
+        return self.name if self.artist == "openmoji" else None
 
 
 def _package_file(name: str):
@@ -156,7 +162,7 @@ class OpenMoji(datasets.GeneratorBasedBuilder):
     """Rows of the demo set.
 
     Columns: ``image`` (PNG, 256 x 256, RGB on white), ``modality`` (sketch, photo), ``label`` (all classes, seen first),
-    ``descriptions`` (texts of the class), ``file`` (artist and icon).
+    ``descriptions`` (texts of the class), ``file`` (artist and icon), ``instance`` (OpenMoji's icon, else None).
 
     Raises (when built):
         ModuleNotFoundError: packages of the `demo` extra are missing; names them.
@@ -178,6 +184,7 @@ class OpenMoji(datasets.GeneratorBasedBuilder):
                     "label": datasets.ClassLabel(names=self.config.split.classes),
                     "descriptions": datasets.Sequence(datasets.Value("string")),
                     "file": datasets.Value("string"),
+                    "instance": datasets.Value("string"),
                 }
             ),
             homepage="https://openmoji.org",
@@ -199,6 +206,7 @@ class OpenMoji(datasets.GeneratorBasedBuilder):
                     "label": drawing.label,
                     "descriptions": self.config.descriptions[drawing.label],
                     "file": drawing.file,
+                    "instance": drawing.instance,
                 },
             )
 

@@ -21,10 +21,12 @@ Configs:
 The published gallery lists the 12,500 original photos twice, once as such and once among the extended photos, under
 the same names. One copy is read by default, the extended one; ``duplicates=True`` with ``validation_photos=0`` gives
 the published row counts (85,502 photos).
+
+Each sketch was drawn from a photo, whose name it bears; the column ``instance`` holds that name (`dataset_scripts.core.pairs`).
 """
 
 from dataset_scripts.core.builder import ZeroShotBuilder, ZeroShotConfig
-from dataset_scripts.core.layouts import Benchmark, Source
+from dataset_scripts.core.layouts import Benchmark, Pairing, Source
 
 SKETCHY = Benchmark(
     name="sketchy",
@@ -62,6 +64,7 @@ SKETCHY = Benchmark(
     ),
     prefixes=("", "Sketchy"),
     validation_sketches=50,
+    pairing=Pairing.ALWAYS,
     home=(
         "The Sketchy Database, http://sketchy.eye.gatech.edu (sketches, and the photos they were drawn from); the "
         "extended photos come from Deep Sketch Hashing (Liu et al., CVPR 2017); SAKE, github.com/qliu24/SAKE, has both "

@@ -300,4 +300,5 @@ def test_a_recipe_by_its_name():
 
 
 def test_an_unknown_recipe_names_those_that_there_are(capsys):
-    assert "no such recipe; those that come along are openmoji, sketchy, sketchy_small" in refused(capsys, "openmojis")
+    told = "no such recipe; those that come along are openmoji, sketchy, sketchy_instance, sketchy_small"
+    assert told in refused(capsys, "openmojis")

@@ -107,6 +107,7 @@ class Row(NamedTuple):
         scores: model, image processor, run -> {result name: scores (queries, gallery)}; by default the cosine similarities
             under the row's own name. trains: whether the model is trained at all.
         options: of TrainOptions, unlike the recipe's. change: run -> the run with other options of model and data.
+        judge: scores, benchmark -> what is kept of them; by default `judge`.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Row(NamedTuple):
     trains: bool = True
     options: Mapping = {}
     change: Callable | None = None
+    judge: Callable | None = None
 
 
 def build_caan(run: Run, descriptions: Mapping[str, Sequence[str]] | None = None) -> tuple:
@@ -135,7 +137,8 @@ def fit(model, image_processor, tokens, run: Run, name: str) -> dict:
     options, losses, start = run.train, [], time.perf_counter()
     AcceleratorState._reset_state(reset_partial_state=True)  # rows of one process may differ in precision
     accelerator = build_accelerator(options)
-    loader = build_loader(run.splits["train"], image_processor, run.data, options, 1)
+    config = getattr(model, "caan", model).config
+    loader = build_loader(run.splits["train"], image_processor, run.data, options, 1, config.lambda_instance)
     teacher = None
     if run.model_options.teacher_model:
         told = run.model_options.teacher_model, run.model_options.teacher_image_size
@@ -225,7 +228,7 @@ def run_row(row: Row, run: Run, folder: Path | None = None, scores_in: Path | No
     if scores_in is not None:
         scores_in.parent.mkdir(parents=True, exist_ok=True)
         save_file({"scores": scores[row.name].contiguous()}, scores_in.with_suffix(".safetensors"))
-    return {name: {**judge(value, run.benchmark), **cost} for name, value in scores.items()}
+    return {name: {**(row.judge or judge)(value, run.benchmark), **cost} for name, value in scores.items()}
 
 
 def keep_model(model, image_processor, folder: Path) -> None:

@@ -35,11 +35,15 @@ class Negative(torch.nn.Module):
         return 1 - sketch
 
 
-def sketch_augmentation(size: int) -> torch.nn.Module:
-    """Flip, small rotation, shift and scale, elastic change, stroke width: (3, size, size) in [0, 1] -> the same."""
+def sketch_augmentation(size: int, flip: bool = True) -> torch.nn.Module:
+    """Flip, small rotation, shift and scale, elastic change, stroke width: (3, size, size) in [0, 1] -> the same.
+
+    Args:
+        flip: mirror half of the pictures; without it, so that a sketch and its own photo can be mirrored together, none.
+    """
     return v2.Compose(
         [
-            v2.RandomHorizontalFlip(),
+            v2.RandomHorizontalFlip(0.5 if flip else 0.0),
             Negative(),  # torchvision fills up with black exactly; with white it draws the moved border as a gray line
             v2.RandomAffine(degrees=12, translate=(0.08, 0.08), scale=(0.8, 1.1), shear=6, interpolation=BILINEAR),
             v2.RandomApply([v2.ElasticTransform(alpha=size * 0.15, sigma=size * 0.05)], p=0.3),
@@ -49,12 +53,12 @@ def sketch_augmentation(size: int) -> torch.nn.Module:
     )
 
 
-def photo_augmentation(size: int) -> torch.nn.Module:
-    """Flip, crop, colour: any (3, h, w) in [0, 1] -> (3, size, size)."""
+def photo_augmentation(size: int, flip: bool = True) -> torch.nn.Module:
+    """Flip, crop, colour: any (3, h, w) in [0, 1] -> (3, size, size); `flip` as of `sketch_augmentation`."""
     return v2.Compose(
         [
             v2.RandomResizedCrop(size, scale=(0.6, 1.0), ratio=(0.8, 1.25), interpolation=BILINEAR, antialias=True),
-            v2.RandomHorizontalFlip(),
+            v2.RandomHorizontalFlip(0.5 if flip else 0.0),
             v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
             v2.RandomGrayscale(0.2),
         ]

@@ -23,6 +23,11 @@ class Benchmark(NamedTuple):
         """Class of each gallery picture, (gallery_size,)."""
         return torch.cat([gallery.labels for gallery in self.galleries])
 
+    @property
+    def gallery_instances(self) -> list[str | None]:
+        """Instance of each gallery picture, as `Pictures.instances` has it."""
+        return [instance for gallery in self.galleries for instance in gallery.instances]
+
     def gallery_picture(self, row: int):
         """The decoded picture at `row` of the joined galleries."""
         for gallery in self.galleries:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, Image, concatenate_datasets
+from datasets import ClassLabel, Dataset, DatasetDict, Image, Value, concatenate_datasets
 
 import dataset_scripts
 from caan.options import SourceOptions
@@ -11,6 +11,7 @@ from processing_caan import open_image
 
 CURE = "--skip_corrupt leaves such pictures out."
 COLUMNS = ("image", "modality", "label", "descriptions", "file")
+PAIRS = "instance"  # an optional column: data that were published before it, or have no pairs, lack it
 
 
 def load_splits(options: SourceOptions) -> DatasetDict:
@@ -53,6 +54,12 @@ def require_columns(splits: DatasetDict, name: str) -> None:
                     f"{name}: column {column} is of type {kind}, and must be a ClassLabel, which names its classes: "
                     f"cast it by `class_encode_column({column!r})`."
                 )
+        kind = split.features.get(PAIRS, Value("string"))
+        if getattr(kind, "dtype", None) not in ("string", "large_string", "null"):  # null: of none alone
+            raise ValueError(
+                f"{name}: column {PAIRS} is of type {getattr(kind, 'dtype', type(kind).__name__)}, and must hold strings: the "
+                "name that a sketch and its photo share within their class, or none. Cast it, or remove the column."
+            )
     if "train" not in splits:
         raise ValueError(f"{name} has no split train: all its classes are unseen. Name fewer of them in unseen.txt.")
 
@@ -65,7 +72,8 @@ def join_splits(first: Dataset, second: Dataset) -> Dataset:
 
 
 class Pictures(Sequence):
-    """The pictures of one modality in a split: `pictures[i]` is a decoded PIL image, `pictures.labels[i]` its class.
+    """The pictures of one modality in a split: `pictures[i]` is a decoded PIL image, `pictures.labels[i]` its class, and
+    `pictures.instances[i]` the name that a sketch and the photo of the very same thing share within the class, or None.
 
     Nothing is decoded before it is asked for; an unreadable picture raises a ValueError with the row's `file`.
     """
@@ -85,6 +93,8 @@ class Pictures(Sequence):
             raise ValueError(f"{len(bad):,} pictures have no label, such as {bad[0]}: the data set does not say their classes.")
         self.labels = torch.tensor(labels)
         self.names = split.features["label"].names
+        paired = PAIRS in self.rows.column_names
+        self.instances = [name or None for name in self.rows[PAIRS]] if paired else [None] * len(labels)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -57,7 +57,10 @@ class ClassBalancedSampler(Sampler[TrainingItem]):
         return self.batches_per_epoch * self.classes_per_batch * self.items_per_class
 
     def __iter__(self) -> Iterator[TrainingItem]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        return self.items(torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch))
+
+    def items(self, generator: torch.Generator) -> Iterator[TrainingItem]:
+        """The items of an epoch, by that generator."""
         classes = Deck(sorted(self.sketches), generator)
         sketches = {label: Deck(rows, generator) for label, rows in self.sketches.items()}
         photos = {label: Deck(rows, generator) for label, rows in self.photos.items()}

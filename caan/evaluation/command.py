@@ -5,6 +5,7 @@
     caan eval --model org/caan-sketchy --dataset sketchy --data_dir Sketchy --generalized
     caan eval --model outputs/openmoji --split validation                    # held-out items of seen classes
     caan eval --model outputs/openmoji pixels --update_card                  # and write the model's card anew
+    caan eval --model org/caan-sketchy --dataset sketchy --data_dir Sketchy --instance   # does a sketch find its very photo?
     python eval.py --model outputs/openmoji                                  # the same from a checkout
 
 Writes results.json (numbers and all that is needed to get them again), table.md, and a picture of each model's retrieval, after
@@ -42,6 +43,8 @@ def evaluate_models(options: EvalOptions, command: Sequence[str], done: list[str
         queries, gallery = len(run.benchmark.queries), len(run.benchmark.gallery_labels)
         say(f"{source}: {queries:,} queries in a gallery of {gallery:,}")
         say(f"{run.evaluate(name)}\n")
+        if name in run.instances:
+            say(f"{run.instances[name]}\n")
         done.append(name)
     say(results_markdown(run.record))
     for name, picture in run.pictures.items():

@@ -1,9 +1,12 @@
 """Zero-shot retrieval of a split, measured and shown."""
 
+from pathlib import Path
+
 import torch
 from PIL import Image
 
 from caan.data.benchmark import Benchmark
+from caan.evaluation.instance import InstanceReport, instance_metrics
 from caan.evaluation.metrics import best_photos, retrieval_metrics
 from caan.evaluation.report import RetrievalReport
 from caan.evaluation.retrievers import Retriever
@@ -22,6 +25,18 @@ def measure(features: tuple[torch.Tensor, torch.Tensor], benchmark: Benchmark, *
     """Retrieval metrics of features, as `embed_benchmark` gives them. `options` go to `retrieval_metrics`."""
     queries, gallery = features
     return retrieval_metrics(queries, gallery, benchmark.queries.labels, benchmark.gallery_labels, **options)
+
+
+def measure_instances(features: tuple[torch.Tensor, torch.Tensor], benchmark: Benchmark, **options) -> InstanceReport:
+    """acc@K of features, as `embed_benchmark` gives them. `options` go to `instance_metrics`.
+
+    Raises:
+        ValueError: no query has the photo that it was drawn from in the gallery.
+    """
+    labels = benchmark.queries.labels, benchmark.gallery_labels
+    instances = benchmark.queries.instances, benchmark.gallery_instances
+    names = ["/".join(Path(file).parts[-2:]) for file in benchmark.queries.files]  # class and name: no path of this machine
+    return instance_metrics(*features, *labels, *instances, names=names, **options)
 
 
 def evaluate(retriever: Retriever, benchmark: Benchmark, metric_options: dict | None = None, **options) -> RetrievalReport:

@@ -9,7 +9,7 @@ its own name; precision is divided by K; queries without a relevant photo are le
 says how ties are settled.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 
@@ -159,6 +159,14 @@ def retrieval_metrics(
         ValueError: on empty or unequal shapes, NaN or infinite features, or no relevant photo for any query.
         TypeError: on labels that are neither names nor integers, or names on one side and integers on the other.
     """
+    chunks = feature_scores(query_features, gallery_features, query_labels, gallery_labels, similarity, chunk_size)
+    return score_metrics(chunks, query_labels, gallery_labels, progress=progress, **options)
+
+
+def feature_scores(
+    query_features: Tensor, gallery_features: Tensor, query_labels, gallery_labels, similarity: str, chunk_size: int | None
+) -> Iterator[Tensor]:
+    """Score rows (chunk_size, gallery_size) of features, checked; arguments and errors as of `retrieval_metrics`."""
     check_choice("similarity", similarity, SIMILARITIES)
     query_features, gallery_features = torch.as_tensor(query_features), torch.as_tensor(gallery_features)
     check_features("query", query_features, query_labels)
@@ -168,8 +176,7 @@ def retrieval_metrics(
     chunk_size = max(1, CHUNK_SCORES // len(gallery_features)) if chunk_size is None else chunk_size
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
-    chunks = similarities(query_features, gallery_features, similarity, chunk_size)
-    return score_metrics(chunks, query_labels, gallery_labels, progress=progress, **options)
+    return similarities(query_features, gallery_features, similarity, chunk_size)
 
 
 def score_metrics(

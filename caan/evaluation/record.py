@@ -13,6 +13,7 @@ from pathlib import Path
 
 from caan.data.benchmark import Benchmark
 from caan.data.provenance import hardware, installed_versions, public_command, public_name
+from caan.evaluation.instance import InstanceReport
 from caan.evaluation.report import RetrievalReport
 from caan.evaluation.reranking import Reranking
 from caan.evaluation.seen import Seen, compare_classes
@@ -49,6 +50,8 @@ class Evaluation:
         results: retriever -> its metrics and the sizes they were measured on, as `RetrievalReport.to_dict` gives them.
         models: retriever -> which model it is.
         definitions: of each metric. notes: what a reader of the numbers must know, in sentences.
+        instance_results, instance_definitions: the same of the instance level, as `InstanceReport.to_dict` gives them; empty
+            where it was not measured.
         model: the retriever in whose folder this record lies; None = in none.
     """
 
@@ -70,6 +73,8 @@ class Evaluation:
     models: dict[str, EvaluatedModel] = field(default_factory=dict)
     definitions: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    instance_results: dict[str, dict] = field(default_factory=dict)
+    instance_definitions: dict[str, str] = field(default_factory=dict)
     model: str | None = None
 
     @classmethod
@@ -100,6 +105,12 @@ class Evaluation:
         self.results[name] = report.to_dict()
         self.models[name] = model or EvaluatedModel()
         self.definitions = dict(report.definitions)
+        self.notes += [note for note in report.notes if note not in self.notes]
+
+    def add_instances(self, name: str, report: InstanceReport) -> None:
+        """Enters the numbers of the instance level of a retriever, whose other numbers are there."""
+        self.instance_results[name] = report.to_dict()
+        self.instance_definitions = dict(report.definitions)
         self.notes += [note for note in report.notes if note not in self.notes]
 
     def seen(self, name: str) -> Seen:

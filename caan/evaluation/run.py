@@ -15,10 +15,11 @@ from pathlib import Path
 import torch
 from transformers.utils import CONFIG_NAME
 
-from caan.data.benchmark import make_benchmark
+from caan.data.benchmark import Benchmark, make_benchmark
 from caan.data.pictures import load_splits
 from caan.data.provenance import numbered, public_names
-from caan.evaluation.evaluate import embed_benchmark, measure, retrieval_picture
+from caan.evaluation.evaluate import embed_benchmark, measure, measure_instances, retrieval_picture
+from caan.evaluation.instance import InstanceReport
 from caan.evaluation.record import RESULTS_FILE, Evaluation, write_whole
 from caan.evaluation.report import RetrievalReport
 from caan.evaluation.reranking import Reranking
@@ -37,6 +38,7 @@ class EvaluationRun:
     Attributes:
         names: name in the record -> folder, Hub id or "pixels", in the order of the options.
         output, device, benchmark: where files go, what computes, what is searched.
+        instances: name -> its report of the instance level, where that is asked for.
         record: the numbers so far; `results.json` and `table.md` are written from it after each model.
         files, pictures: name -> what the picture's file will be called, without its suffix; name -> a picture that is there.
 
@@ -51,8 +53,11 @@ class EvaluationRun:
         require_use(options.image_size, [retriever_config(name).model_type for name in options.model if name != PIXELS])
         splits = load_splits(options)
         self.benchmark = make_benchmark(splits, options.split, options.generalized)
+        if options.instance:
+            require_own_photos(self.benchmark, options)
         self.files = dict(zip(self.names, numbered(f"retrieval_{name.replace('/', '_')}" for name in self.names)))
         self.pictures: dict[str, Path] = {}
+        self.instances: dict[str, InstanceReport] = {}
         settings = {name: value for name, value in asdict(options).items() if name not in UNRECORDED}
         self.record = Evaluation.begin(
             self.benchmark,
@@ -80,6 +85,9 @@ class EvaluationRun:
         chosen = {"top_k": options.top_k, "average": options.average, "ties": options.ties}
         report = measure(features, benchmark, **chosen, per_query=options.picture_rows > 0)
         self.record.add(name, report, retriever.identity)
+        if options.instance:
+            self.instances[name] = measure_instances(features, benchmark, ties=options.ties)
+            self.record.add_instances(name, self.instances[name])
         picture = self.output / f"{self.files[name]}.png"
         picture.unlink(missing_ok=True)  # of other numbers
         self.record.write(self.output / RESULTS_FILE)  # before the picture: whatever goes wrong with it, the numbers are kept
@@ -90,6 +98,22 @@ class EvaluationRun:
             write_whole(picture, content.getvalue())
             self.pictures[name] = picture
         return report
+
+
+def require_own_photos(benchmark: Benchmark, options: EvalOptions) -> None:
+    """Raises ValueError where no query has the photo that it was drawn from in the gallery: nothing could be measured."""
+    queries, photos = benchmark.queries, benchmark.gallery_instances
+    drawn = {pair for pair in zip(queries.labels.tolist(), queries.instances) if pair[1]}
+    if drawn.isdisjoint(zip(benchmark.gallery_labels.tolist(), photos)):
+        what = f"{options.dataset}, split {options.split}"
+        why = (
+            f"the photos that its {len(queries):,} sketches were drawn from are not in its gallery"
+            if drawn
+            else "its sketches belong to no photos (in the column instance they would have a name in common; Sketchy has such "
+            "pairs, and a folder whose sketches are called as their photos are; what was published before that column has to "
+            "be published again)"
+        )
+        raise ValueError(f"instance needs sketches with their own photos, and {what}, has none: {why}. Leave it out.")
 
 
 def require_use(image_size: int | None, kinds: Sequence[str]) -> None:

@@ -18,7 +18,16 @@ from caan.data.provenance import is_hub_id
 from caan.evaluation.combination import Combination, member_table, read_combination
 from caan.evaluation.facts import FACTS_FILE, read_facts
 from caan.evaluation.record import Evaluation, write_whole
-from caan.evaluation.summary import means, metric_heading, metric_table, protocol, reranking_note, sizes
+from caan.evaluation.summary import (
+    instance_sizes,
+    instance_table,
+    means,
+    metric_definitions,
+    metric_table,
+    protocol,
+    reranking_note,
+    sizes,
+)
 from caan.hub.results import PICTURE_FILE, adopt_results, model_index, read_results, write_entries
 from caan.options import EvalOptions
 from configuration_caan import MODEL_TYPES
@@ -134,7 +143,9 @@ def describe_results(record: Evaluation) -> dict:
         "protocol": protocol(record),
         "seen": str(record.seen(own)),
         "table": metric_table(record, {own: "**this model**"}, first="retriever"),
-        "definitions": {metric_heading(name): text.partition(": ")[2] or text for name, text in record.definitions.items()},
+        "instance_sizes": instance_sizes(record),
+        "instance_table": instance_table(record, {own: "**this model**"}, first="retriever"),
+        "definitions": metric_definitions(record),
         "sizes": sizes(record),
         "means": means(record),
         "rerank": reranking_note(record),
@@ -188,6 +199,7 @@ def describe_recipe(facts: dict) -> dict[str, object]:
         + (f" in training, {searched} x {searched} in use" if searched else "")
         + (f"; what a sketch's outline encloses is shaded ({shade:g})" if shade else ""),
         "batch": f"{options['classes_per_batch']} classes x {options['items_per_class']} sketches and photos"
+        + (f", {share:.0%} of the sketches with their own photos" if (share := options.get("own_photos")) else "")
         + (f", on each of {facts['processes']} processes" if facts["processes"] > 1 else ""),
         "epochs, steps": f"{facts['epoch']:,}, {facts['step']:,}",
         "batches for a step": facts.get("gradient_accumulation_steps", options["gradient_accumulation_steps"]),

@@ -23,6 +23,7 @@ from caan.evaluation.weights import weights_fingerprint
 
 PICTURE_FILE, ENTRIES_FOLDER = "retrieval.png", ".eval_results"
 TASK = "sketch-based image retrieval"
+METRIC_TYPES = {"map": "mean_average_precision", "prec": "precision", "top1": "precision", "acc": "accuracy"}
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def trained_on(record: Evaluation) -> bool:
 
 def model_index(record: Evaluation) -> list[EvalResult]:
     """The evaluated model's own numbers for the card's header."""
-    own = record.results[str(record.model)]
+    own = record.results[str(record.model)] | record.instance_results.get(str(record.model), {})
     return [
         EvalResult(
             task_type="image-feature-extraction",
@@ -101,11 +102,11 @@ def model_index(record: Evaluation) -> list[EvalResult]:
             dataset_name=protocol(record) + (", re-ranked by the whole gallery" if record.rerank else ""),
             dataset_config=record.dataset_config,
             dataset_split=record.split,
-            metric_type="mean_average_precision" if name.startswith("map") else "precision",
+            metric_type=METRIC_TYPES[name.partition("_")[0]],
             metric_name=metric_heading(name),
             metric_value=own[name],
         )
-        for name in record.definitions
+        for name in {**record.definitions, **record.instance_definitions}
     ]
 
 

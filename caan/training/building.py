@@ -140,7 +140,7 @@ def require_sentences(model: CAANModel) -> None:
 def require_loss(config: CAANConfig, has_teacher: bool) -> None:
     """Raises ValueError where every loss that a model has is weighted by 0: nothing would be learnt."""
     more = [name for name, used in (("lambda_text", config.use_text), ("lambda_teacher", has_teacher)) if used]
-    names = ("lambda_tri", "lambda_rn", "lambda_con", *more)
+    names = ("lambda_tri", "lambda_rn", "lambda_con", "lambda_instance", *more)
     if not any(getattr(config, name) for name in names):
         raise ValueError(f"model_config: {', '.join(names)} are all 0, so that nothing would be learnt: raise one.")
 

@@ -24,7 +24,7 @@ from caan.evaluation.facts import training_facts
 from caan.hub.card import write_card
 from caan.hub.push import push_finished
 from caan.options import DataOptions, ModelOptions, TrainOptions, TrainPushOptions
-from caan.training.batches import build_loader
+from caan.training.batches import build_loader, own_photo_share
 from caan.training.building import build_model, uses_text
 from caan.training.checkpoints import asked_checkpoint, latest_checkpoint, load_asked, save_checkpoint
 from caan.training.effect import require_effect
@@ -108,8 +108,10 @@ class TrainingRun:
         if model.config.use_text:
             length = model.config.max_description_tokens
             self.tokens = tokenize_descriptions(processor.tokenizer, self.descriptions, length)
+        self.options = replace(self.options, own_photos=own_photo_share(self.options, model.config.lambda_instance))
         data, options, accelerator = self.data_options, self.options, self.accelerator
-        loader = build_loader(self.train_split, image_processor, data, options, accelerator.num_processes)
+        told = accelerator.num_processes, model.config.lambda_instance
+        loader = build_loader(self.train_split, image_processor, data, options, *told)
         teacher = None
         if name := self.model_options.teacher_model:
             with accelerator.main_process_first():  # the others read its features from the cache

@@ -24,11 +24,12 @@ from dataset_scripts.core.check import FolderReport, check_folder, require_usabl
 from dataset_scripts.core.descriptions import benchmark_descriptions
 from dataset_scripts.core.layouts import Benchmark
 from dataset_scripts.core.options import PictureConfig
+from dataset_scripts.core.pairs import Pairs
 from dataset_scripts.core.scan import ClassFolder, Listing, no_data_message, scan
 from dataset_scripts.core.splits import ZeroShotSplit, read_split, split_rows
 from dataset_scripts.core.texts import say
 
-VERSION = datasets.Version("1.0.0")
+VERSION = datasets.Version("1.1.0")  # the column instance
 MODALITIES = ["sketch", "photo"]
 
 
@@ -67,6 +68,11 @@ class ZeroShotConfig(PictureConfig):
             raise FileNotFoundError(no_data_message("(not given)", self.benchmark))
         return scan(self.data_dir, self.benchmark, self.split.classes)
 
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Which sketch shows which photo."""
+        return Pairs(self.listing, self.benchmark.pairing)
+
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         """Adds the fingerprint of everything the rows come from to the cache key."""
         self.check_options()
@@ -82,7 +88,8 @@ class ZeroShotBuilder(datasets.ArrowBasedBuilder):
     """Rows of one zero-shot split. Subclasses name their `BUILDER_CONFIGS`.
 
     Columns: ``image`` (a path in the cache, decoded on access), ``modality`` (sketch, photo), ``label`` (all classes,
-    seen first), ``descriptions`` (texts of the class), ``file`` (path relative to ``data_dir``).
+    seen first), ``descriptions`` (texts of the class), ``file`` (path relative to ``data_dir``), ``instance`` (what a sketch
+    and its photo have in common within their class, None where there is no such pair; `core.pairs`).
 
     Raises (when built):
         FileNotFoundError: ``data_dir`` is missing or holds no known layout.
@@ -103,6 +110,7 @@ class ZeroShotBuilder(datasets.ArrowBasedBuilder):
                     "label": datasets.ClassLabel(names=self.config.split.classes),
                     "descriptions": datasets.Sequence(datasets.Value("string")),
                     "file": datasets.Value("string"),
+                    "instance": datasets.Value("string"),
                 }
             ),
             homepage=benchmark.home,
@@ -165,6 +173,7 @@ class ZeroShotBuilder(datasets.ArrowBasedBuilder):
             "label": [features["label"].str2int(part.label)] * n,
             "descriptions": [texts] * n,
             "file": [f"{part.folder}/{name}" for name in part.files],
+            "instance": self.config.pairs.of(part),
         }
         return pa.Table.from_pydict(columns, schema=self._schema)
 

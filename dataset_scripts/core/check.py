@@ -13,7 +13,8 @@ from multiprocessing.pool import ThreadPool
 from tqdm.auto import tqdm
 
 from dataset_scripts.core.faults import fault_of
-from dataset_scripts.core.layouts import Benchmark, ClassNames, Source
+from dataset_scripts.core.layouts import Benchmark, ClassNames, Pairing, Source
+from dataset_scripts.core.pairs import Pairs
 from dataset_scripts.core.scan import Listing
 from dataset_scripts.core.splits import ZeroShotSplit
 
@@ -68,6 +69,7 @@ def check_folder(
         _check_source(report, sound, source, len(split.classes), duplicates)
     _check_classes(report, sound, split)
     _check_unknown(report, listing, benchmark, split)
+    _check_pairs(report, sound, benchmark)
     _check_ignored(report, listing)
     if report.corrupt:
         named = [f"{path} ({why})" for path, why in report.corrupt.items()]
@@ -124,6 +126,12 @@ def _check_unknown(report: FolderReport, listing: Listing, benchmark: Benchmark,
             report.lines.append(f"  misspelt? {path}: the nearest missing class is {nearest!r}; rename the folder to that")
     if strangers:
         report.lines.append(f"  not in the class lists ({len(strangers)}): {_some(strangers)}")
+
+
+def _check_pairs(report: FolderReport, listing: Listing, benchmark: Benchmark) -> None:
+    alone = Pairs(listing, benchmark.pairing).without_photo(listing) if benchmark.pairing is Pairing.ALWAYS else []
+    if alone:
+        report.lines.append(f"  sketches whose photo is not there ({len(alone):,}): {_some(alone)}")
 
 
 def _check_ignored(report: FolderReport, listing: Listing) -> None:

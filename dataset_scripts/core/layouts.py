@@ -12,8 +12,21 @@ import difflib
 import os
 import unicodedata
 from dataclasses import dataclass, field
+from enum import Enum
 
 DIFFERENCE = "case, spaces, punctuation or the way accents are typed"
+
+
+class Pairing(Enum):
+    """How a benchmark's sketches and photos belong together.
+
+    NONE: they do not. ALWAYS: each sketch was drawn from a photo and bears its name. FOUND: where their names say so. The rules
+    are in `core.pairs`.
+    """
+
+    NONE = "none"
+    ALWAYS = "always"
+    FOUND = "found"
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,7 @@ class Benchmark:
         prefixes: folders that may lie between ``data_dir`` and the sources.
         aliases: folder name -> class, for spellings that normalisation does not bridge.
         validation_sketches: sketches of each seen class that are held out.
+        pairing: how its sketches and photos belong together.
         home: data set's home page, and what to look for there.
         license_id: licence as a data card names it.
         license_note: the licence in words.
@@ -60,6 +74,7 @@ class Benchmark:
     prefixes: tuple[str, ...] = ("",)
     aliases: dict[str, str] = field(default_factory=dict, hash=False)
     validation_sketches: int = 50
+    pairing: Pairing = Pairing.NONE
     home: str = ""
     license_id: str = "other"
     license_note: str = ""

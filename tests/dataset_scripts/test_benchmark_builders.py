@@ -105,7 +105,7 @@ def test_columns(tmp_path):
     root = make_tree(tmp_path / "data", paths(SKETCHY_LINES))
     splits = build("sketchy", root, "104_21")
     row = splits["train"][0]
-    assert list(row) == ["image", "modality", "label", "descriptions", "file"]
+    assert list(row) == ["image", "modality", "label", "descriptions", "file", "instance"]
     features = splits["train"].features
     assert features["modality"].names == ["sketch", "photo"]
     assert len(features["label"].names) == 125

@@ -328,3 +328,15 @@ def test_datasets_3_6_builds_the_same_rows_from_the_script(tmp_path):
     version, digest = build_in(python, tmp_path / "old")
     assert version == "3.6.0"
     assert build_in(Path(sys.executable), tmp_path / "new") == (datasets.__version__, digest)
+
+
+# pairs
+
+
+def test_an_outline_and_its_colouring_are_a_pair_and_no_other_artist_drew_the_same():
+    for drawing in (d for drawings in DRAWINGS.values() for d in drawings):
+        assert drawing.instance == (drawing.name if drawing.artist == "openmoji" else None)
+    shown = {(d.label, d.instance) for d in ROWS["train"] if d.modality == "photo"}
+    pairs = [d for d in ROWS["train"] if d.modality == "sketch" and d.instance]
+    assert len(pairs) > 300 and all((d.label, d.instance) in shown for d in pairs)
+    assert not [d for split in ("validation", "test") for d in ROWS[split] if d.modality == "sketch" and d.instance]

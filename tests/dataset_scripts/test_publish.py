@@ -41,7 +41,7 @@ def assert_equal(one, other):
     assert set(one) == set(other)
     for name in one:
         assert one[name].features == other[name].features
-        for column in ("modality", "label", "descriptions", "file"):
+        for column in ("modality", "label", "descriptions", "file", "instance"):
             assert one[name][column][:] == other[name][column][:]
         for left, right in zip(one[name]["image"], other[name]["image"]):
             assert left.mode == right.mode and left.tobytes() == right.tobytes()
@@ -289,6 +289,7 @@ Unseen classes (1): owl.
 | `label` | ClassLabel | all classes of the config, seen ones first |
 | `descriptions` | list of strings | what such a thing looks like; the benchmarks' texts: by a large language model |
 | `file` | string | path in the archive |
+| `instance` | string | what a sketch and the photo it was drawn from have in common in their class, else none |
 
 ## Source and licence
 

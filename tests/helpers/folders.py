@@ -9,6 +9,7 @@ from tiny import caan_model, processor
 
 from caan.data.provenance import public_name
 from caan.evaluation.facts import FACTS_FILE
+from caan.evaluation.instance import instance_metrics
 from caan.evaluation.metrics import retrieval_metrics
 from caan.evaluation.record import EvaluatedModel, Evaluation
 from caan.hub.card import update_card, write_card
@@ -64,11 +65,14 @@ def make_folder(folder: Path, facts: dict | None = FACTS) -> Path:
 CLASSES = ["bat", "cabin", "cow", "dolphin"]
 
 
-def make_record(folder: Path, dataset: str = "sketchy", seen: list[str] | None = None, **fields) -> Evaluation:
+def make_record(
+    folder: Path, dataset: str = "sketchy", seen: list[str] | None = None, instances: bool = False, **fields
+) -> Evaluation:
     """An evaluation of the folder's model and of the pixels on random features of four classes.
 
     Args:
-        seen: classes that the model was trained on. fields: of the record, instead of the usual ones.
+        seen: classes that the model was trained on. instances: with the instance level, over 19 of the 20 queries.
+        fields: of the record, instead of the usual ones.
     """
     generator = torch.Generator().manual_seed(0)
     name = public_name(str(folder))
@@ -86,8 +90,13 @@ def make_record(folder: Path, dataset: str = "sketchy", seen: list[str] | None =
     )
     for retriever in (name, "pixels"):
         features = torch.randn(20, 8, generator=generator), torch.randn(50, 8, generator=generator)
-        report = retrieval_metrics(*features, torch.arange(20) % 4, torch.arange(50) % 4, top_k=(5, 10), ap_k=10)
+        labels = torch.arange(20) % 4, torch.arange(50) % 4
+        report = retrieval_metrics(*features, *labels, top_k=(5, 10), ap_k=10)
         record.add(retriever, report, EvaluatedModel(seen_classes=seen if retriever == name else None))
+        if instances:
+            names = [["n0_gone" if row == 19 else f"n0_{row}" for row in range(20)], [f"n0_{row}" for row in range(50)]]
+            names[1][19] = None
+            record.add_instances(retriever, instance_metrics(*features, *labels, *names))
     return record
 
 

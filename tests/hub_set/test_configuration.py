@@ -51,6 +51,7 @@ def test_a_wrong_type_is_refused_by_name(field, value, said):
         ({"lambda_tri": -1}, "lambda_tri must be at least 0, got -1"),
         ({"lambda_rn": -1.0}, "lambda_rn must be at least 0, got -1.0"),
         ({"lambda_con": -0.5}, "lambda_con must be at least 0, got -0.5"),
+        ({"lambda_instance": -1}, "lambda_instance must be at least 0, got -1"),
         ({"lambda_text": math.nan}, "lambda_text must be at least 0, got nan"),
         ({"max_description_tokens": 0}, "max_description_tokens must be at least 1, got 0"),
         (

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from losses_caan import (
+    instance_loss,
     mine_triplets,
     relation_loss,
     retained_knowledge_loss,
@@ -186,6 +187,7 @@ LOSSES = {  # name -> of sketches, photos (12, 6), labels (12,)
     "mined triplet": lambda s, p, y: triplet_loss(s, *(p[rows] for rows in mine_triplets(s, p, y)), 0.3),
     "relation": lambda s, p, y: relation_loss(s[:, 0].sigmoid(), p[:, 0].sigmoid()),
     "sketch-photo contrast": lambda s, p, y: sketch_photo_contrastive_loss(s, p, y, 0.07),
+    "instance": lambda s, p, y: instance_loss(s, p, y, torch.arange(12), torch.arange(12), 0.07),
     "text contrast": lambda s, p, y: text_contrastive_loss(s, p[:4], y, 0.07),
     "retained knowledge": lambda s, p, y: retained_knowledge_loss(s, p, torch.eye(6), 0.1),
 }
@@ -254,3 +256,70 @@ def test_retained_knowledge_by_hand():
     assert retained_knowledge_loss(3 * first, first, photos, 1.0).item() == pytest.approx(least, abs=1e-6)
     worst = -share * math.log(1 - share) - (1 - share) * math.log(share)
     assert retained_knowledge_loss(first.flip(1), first, photos, 1.0).item() == pytest.approx(worst, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("seed", range(3))
+def test_instance_loss_equals_the_formula(dtype, seed):
+    """Mean over both directions of the mean over rows with an own and another photo of their class of -log of its share."""
+    sketches, photos, labels = random_batch(seed, num_classes=3, per_class=4)
+    sketches, photos = sketches.to(dtype), photos.to(dtype)
+    draw = torch.Generator().manual_seed(seed)
+    drawn, shown = (labels * 3 + torch.randint(-1, 2, (12,), generator=draw) for _ in range(2))
+    drawn[::5], shown[::4] = -1, -1
+    sides = []
+    for anchors, others, one, other in ((sketches, photos, drawn, shown), (photos, sketches, shown, drawn)):
+        rows = []
+        for i in range(12):
+            logits = {
+                k: sum(a * b for a, b in zip(unit(anchors[i].tolist()), unit(others[k].tolist()))) / 0.1
+                for k in range(12)
+                if labels[k] == labels[i]
+            }
+            own = [k for k in logits if other[k] == one[i] and one[i] >= 0]
+            if own and len(own) < len(logits):
+                total = math.log(sum(math.exp(x) for x in logits.values()))
+                rows.append(sum(total - logits[k] for k in own) / len(own))
+        sides.append(sum(rows) / len(rows))
+    got = instance_loss(sketches, photos, labels, drawn, shown, 0.1)
+    assert got.dtype == torch.float32 and got.item() == pytest.approx(sum(sides) / 2, rel=1e-4)
+
+
+def test_instance_loss_by_hand():
+    """A class of two photos at right angles, whose sketches lie on them: log(1 + exp(-1 / t)); on the other's, 1 / t more."""
+    photos, labels, things = torch.eye(2), torch.zeros(2, dtype=torch.long), torch.tensor([4, 7])
+    least = math.log(1 + math.exp(-2))
+    assert instance_loss(3 * photos, photos, labels, things, things, 0.5).item() == pytest.approx(least)
+    assert instance_loss(photos.flip(0), photos, labels, things, things, 0.5).item() == pytest.approx(least + 2)
+
+
+def test_other_classes_take_no_part_in_the_instance_loss():
+    sketches, photos, labels = random_batch(1, num_classes=2, per_class=3)
+    things = torch.arange(6)
+    before = instance_loss(sketches, photos, labels, things, things, 0.1)
+    only = labels == 0
+    photos[labels == 1] = sketches[only]  # as near as can be
+    alone = instance_loss(sketches[only], photos[only], labels[only], things[only], things[only], 0.1)
+    rest = instance_loss(sketches[~only], photos[~only], labels[~only], things[~only], things[~only], 0.1)
+    assert instance_loss(sketches, photos, labels, things, things, 0.1).item() == pytest.approx((alone + rest).item() / 2)
+    assert before.item() != pytest.approx(alone.item())
+
+
+@pytest.mark.parametrize(
+    "labels, drawn, shown",
+    [([0, 1], [0, 1], [0, 1]), ([0, 0], [-1, -1], [-1, -1]), ([0, 0], [0, 0], [0, 0]), ([0, 0], [0, 1], [2, 3])],
+)
+def test_the_instance_loss_of_a_batch_without_a_choice_is_nothing(labels, drawn, shown):
+    """One photo a class; no pairs; copies of one photo alone; own photos that are not in the batch."""
+    sketches, photos = torch.randn(2, 2, 3).requires_grad_()
+    loss = instance_loss(sketches, photos, *map(torch.tensor, (labels, drawn, shown)), 0.1)
+    loss.backward()
+    assert loss.item() == 0
+
+
+def test_the_instance_loss_pulls_the_own_photo_and_pushes_the_others():
+    sketches, photos = torch.tensor([[1.0, 0.2], [0.3, 1.0]]), torch.tensor([[0.6, 0.8], [0.8, 0.6]], requires_grad=True)
+    labels, things = torch.zeros(2, dtype=torch.long), torch.arange(2)
+    instance_loss(sketches, photos, labels, things, things, 0.1).backward()
+    assert (photos.grad[0] * sketches[0]).sum() < 0 < (photos.grad[0] * sketches[1]).sum()
+    assert photos.grad.isfinite().all()
