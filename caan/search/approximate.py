@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 # Below as many rows the exact search takes a few milliseconds of CPU time, and needs no second file. Codes take less from
 # 25,000 rows on (benchmarks/README.md, crossover); what they save there is not worth the file.
 LEAST = 50_000
-# Candidates of a search of 100, of which 0.995 are found among a million random vectors, the hardest case, and 0.9995 among a
+# Candidates of a search of 100, of which 0.996 are found among a million random vectors, the hardest case, and 0.998 among a
 # million made of encoded photos (benchmarks/search.py); and of each one more.
 CANDIDATES, MORE = 3_000, 20
 # Rows that the codes do not know, and the part of theirs that went: beyond, they are made anew. With the candidates of 100 they
