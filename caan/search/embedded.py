@@ -46,6 +46,7 @@ class EmbeddedEngine(Engine):
         self._lock = threading.RLock()  # the page answers in several threads
         self._database = connect(folder / FILE)
         self._live = LiveRows(folder, self._rows, self._ids, self._generation)
+        self._last_folder: tuple[int, Folder, np.ndarray] | None = None  # generation, and what `_contents_in` found of it
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -176,10 +177,14 @@ class EmbeddedEngine(Engine):
         return database.execute("select hash from contents where id = ?", (number,)).fetchone()[0]
 
     def _contents_in(self, folder: Folder) -> np.ndarray:
-        """Numbers of the contents with a photo in a folder, ascending."""
-        where, values = within(folder)
-        query = f"select content from photos join roots on roots.id = root where content is not null and {where}"
-        return np.unique(np.fromiter((number for (number,) in self._database.execute(query, values)), dtype=np.int64))
+        """Numbers of the contents with a photo in a folder, ascending; kept, since people search on where they are."""
+        generation = self._generation()
+        if self._last_folder is None or self._last_folder[:2] != (generation, folder):
+            where, values = within(folder)
+            query = f"select content from photos join roots on roots.id = root where content is not null and {where}"
+            rows = self._database.execute(query, values)
+            self._last_folder = generation, folder, np.unique(np.fromiter((number for (number,) in rows), dtype=np.int64))
+        return self._last_folder[2]
 
     def files(self, hashes: Sequence[bytes], folder: Folder | None = None) -> dict[bytes, list[Photo]]:
         found: dict[bytes, list[Photo]] = {content: [] for content in hashes}

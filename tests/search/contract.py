@@ -183,6 +183,18 @@ class EngineContract:
         assert found(engine, 9, Folder(ROOT, b"b")) == [CAT.hash] and found(engine, 9, Folder(OTHER)) == [OWL.hash]
         assert found(engine, 9, Folder(ROOT, b"c")) == [] and found(engine, 9, Folder(b"/nowhere")) == []
 
+    def test_a_search_of_a_folder_follows_what_is_written(self, engine, reopen):
+        fill(engine)
+        inside = Folder(ROOT, b"b")
+        assert found(engine, 9, inside) == [CAT.hash]
+        engine.put([photo("b/dog.jpg", DOG)])
+        assert found(engine, 9, inside) == [CAT.hash, DOG.hash]
+        other = reopen()
+        other.put([photo("b/owl.jpg", OWL)])
+        other.drop([photo("b/cat.jpg", CAT)])
+        other.close()
+        assert found(engine, 9, inside) == [DOG.hash, OWL.hash] and found(engine, 9, Folder(OTHER)) == [OWL.hash]
+
     def test_copies_take_no_place_of_others(self, engine):
         engine.add_root(ROOT)
         copies = [photo(f"a/{n}.jpg", CAT) for n in range(300)]
