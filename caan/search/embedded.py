@@ -8,7 +8,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 from caan.search.engine import Content, Engine, Folder, Photo, Size
 from caan.search.live import CODES, LiveRows
 from caan.search.live import FILE as MATRIX
-from caan.search.sqlite import FILE, checked, connect, damage, file_bytes, require_gallery, unpack, within
+from caan.search.sqlite import FILE, TOKENS, checked, connect, damage, file_bytes, require_gallery, unpack, within
 
 PAGE = 20_000  # rows that are read at once
 PUT = (
@@ -219,6 +219,20 @@ class EmbeddedEngine(Engine):
             query = "select jpeg from thumbnails join contents on contents.id = content where hash = ?"
             row = database.execute(query, (content,)).fetchone()
         return row[0] if row else None
+
+    def keep_tokens(self, tokens: Mapping[bytes, bytes]) -> None:
+        with self._writing() as database:
+            database.execute(TOKENS)
+            rows = [(number, tokens[content]) for content, number in self._numbers(tokens).items()]
+            database.executemany("insert or replace into tokens values (?, ?)", rows)
+
+    def tokens(self, hashes: Sequence[bytes]) -> list[bytes | None]:
+        query = "select packed from contents left join tokens on content = id where hash = ?"
+        with self._snapshot() as database:
+            if not database.execute("select 1 from sqlite_master where name = 'tokens'").fetchone():
+                return super().tokens(hashes)
+            rows = [database.execute(query, (content,)).fetchone() for content in hashes]
+        return [row[0] if row else None for row in rows]
 
     def size(self) -> Size:
         with self._reading() as database:

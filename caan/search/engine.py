@@ -6,7 +6,7 @@ with a vector and a thumbnail each) and a few settings, and finds the contents w
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -161,6 +161,19 @@ class Engine(ABC):
     @abstractmethod
     def thumbnail(self, content: bytes) -> bytes | None:
         """The thumbnail of a content; None where there is none."""
+
+    def keep_tokens(self, tokens: Mapping[bytes, bytes]) -> None:
+        """Keeps local tokens of contents, packed, for a second stage (`caan.search.second_stage`); of contents that are not
+        known none are kept. They go with their content.
+
+        Raises:
+            ValueError: this kind of gallery has no place for them.
+        """
+        raise ValueError(f"{self.uri} has no place for local tokens: keep the gallery in a folder.")
+
+    def tokens(self, hashes: Sequence[bytes]) -> list[bytes | None]:
+        """The kept tokens of contents, in the given order; None where there are none."""
+        return [None] * len(hashes)
 
     @abstractmethod
     def size(self) -> Size:

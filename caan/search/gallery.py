@@ -21,6 +21,7 @@ from caan.search.photos import folder_path
 from caan.search.plan import Comparison, plan_all
 from caan.search.refresh import Changes, add_new, drop_gone
 from caan.search.results import Found, group_copies, near_limit, standing_of
+from caan.search.second_stage import SecondStage, rescored
 from pipeline_caan import show_path
 
 Folders = str | os.PathLike | Sequence[str | os.PathLike]  # one, or several
@@ -174,17 +175,29 @@ class Gallery:
         self.engine.sweep()
         return removed
 
-    def search(self, sketch: Any, top_k: int = 20, under: str | os.PathLike | None = None) -> Found:
+    def search(
+        self,
+        sketch: Any,
+        top_k: int = 20,
+        under: str | os.PathLike | None = None,
+        second_stage: SecondStage | None = None,
+        first: int = 100,
+    ) -> Found:
         """The `top_k` pictures nearest to a sketch, best first; copies of a picture are one result.
 
         Args:
             sketch: a path, PIL image or any other form that the processor takes.
             under: only photos at or below this folder.
+            second_stage: scores the `first` results anew, by the local tokens that the gallery keeps of them.
 
         Raises:
             ValueError: no drawing in the sketch, an empty gallery, or a folder that is not in it.
         """
-        return self.search_vector(self.encoder.sketch(sketch), top_k, under)
+        query = self.encoder.sketch(sketch)
+        if second_stage is None:
+            return self.search_vector(query, top_k, under)
+        found = rescored(self.search_vector(query, max(top_k, first), under), self.engine, sketch, second_stage, first)
+        return Found(found[:top_k], found.standing)
 
     def search_vector(self, query: np.ndarray, top_k: int = 20, under: str | os.PathLike | None = None) -> Found:
         """As `search`, for a unit vector (width,), such as a photo's own, to find more like it."""

@@ -35,6 +35,10 @@ create table photos (
 create index photos_of_content on photos (content);
 create table thumbnails (content integer primary key references contents on delete cascade, jpeg blob not null) strict;
 """
+# Made when the first are kept: most galleries have none.
+TOKENS = """create table if not exists tokens (
+    content integer primary key references contents on delete cascade, packed blob not null
+) strict"""
 
 
 def require_gallery(folder: Path, create: bool) -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from contract import EngineContract
+from contract import CAT, DOG, FOX, OTHER, OWL, EngineContract, fill, photo
 from tiny import caan_model, image_processor
 from trees import draw_photo, draw_sketch
 
@@ -59,6 +59,19 @@ class TestEmbedded(EngineContract):
     @pytest.fixture
     def reopen(self, tmp_path):
         return lambda: EmbeddedEngine(tmp_path / "gallery")
+
+    def test_tokens_are_kept_with_their_content(self, engine, reopen):
+        fill(engine)
+        assert engine.tokens([CAT.hash, FOX.hash]) == [None, None] and engine.tokens([]) == []
+        engine.keep_tokens({CAT.hash: b"old", OWL.hash: b"owl", FOX.hash: b"of no content"})
+        engine.keep_tokens({CAT.hash: b"cat"})
+        other = reopen()
+        assert other.tokens([FOX.hash, OWL.hash, CAT.hash, DOG.hash]) == [None, b"owl", b"cat", None]
+        other.drop([photo("owl.jpg", OWL, OTHER)])
+        other.sweep()
+        other.close()
+        engine.put([photo("owl.jpg", OWL, OTHER)], [OWL])
+        assert engine.tokens([OWL.hash, CAT.hash]) == [None, b"cat"] and engine.verify() == []
 
 
 class TestMilvusFile(EngineContract):
