@@ -83,7 +83,7 @@ def test_none_moves_nothing_of_the_encoders(name):
 def test_layer_norm_moves_norms_alone(name):
     moved = parts(model := tuned(name, "layer_norm"), step(model))[0]
     norms = {n for n in used(name) if any(mark in n.lower() for mark in NORMS)}
-    assert moved == norms and len(moved) >= 10
+    assert moved == norms and len(moved) >= 8
 
 
 @pytest.mark.parametrize("name", ATTENDING)
