@@ -98,6 +98,8 @@ class CAANConfig(HubConfig):
         pooling (`"token"` or `"mean"`): The global token is the encoder's class token, or the mean of its local tokens;
             an encoder without a class token always takes the mean.
         share_vision_encoder (`bool`): One module serves as sketch and as image encoder.
+        num_prompt_tokens (`int`): Learned tokens that the blocks of each vision encoder read beside the picture's, as CLIP-AT's
+            visual prompts; 0 = none. For encoders whose blocks read one sequence of tokens, such as a ViT.
         use_text (`bool`): `False` leaves out the text encoder and the alignment module: the form for inference.
         max_description_tokens (`int`): Tokens kept of each description sentence.
         num_alignment_layers (`int`): Bidirectional cross-attention blocks in each of text-sketch and text-image.
@@ -134,6 +136,7 @@ class CAANConfig(HubConfig):
     hidden_size: int = 512
     pooling: Literal["token", "mean"] = "token"
     share_vision_encoder: bool = False
+    num_prompt_tokens: int = 0
     use_text: bool = True
     max_description_tokens: int = 48
     num_alignment_layers: int = 1
@@ -181,6 +184,7 @@ class CAANConfig(HubConfig):
                     "lambda_instance",
                     "lambda_teacher",
                     "teacher_width",
+                    "num_prompt_tokens",
                 ),
             ),
             "above 0": (lambda value: value > 0, ("temperature", "teacher_temperature")),

@@ -56,6 +56,7 @@ except ImportError:
     from sentence_caan import CAANSentenceModule
 
 CLASS_TOKEN_NAMES = ("cls_token", "class_embedding", "class_token")
+EMBEDDING_NAMES = ("embeddings", "norm_pre")  # modules that give what a transformer's blocks read: transformers, timm
 KINDS = {  # what an encoder reads, and which ones do
     "vision": ("pixel_values", "a ViT-like or CNN config (ViTConfig, CLIPVisionConfig, ...) or, for timm, TimmWrapperConfig"),
     "text": ("input_ids", "the config of a text encoder (BertConfig, CLIPTextConfig, ...)"),
@@ -151,6 +152,13 @@ def count_prefix_tokens(encoder) -> tuple[int, bool]:
     return has_class_token + registers + ("distillation_token" in names), has_class_token
 
 
+def trained_size(encoder) -> tuple[int, int]:
+    """Height and width of the pictures that a vision encoder was made for, in pixels; 224 where it does not say."""
+    of_timm = getattr(getattr(getattr(encoder, "timm_model", None), "patch_embed", None), "img_size", None)
+    size = of_timm or getattr(encoder.config, "image_size", None) or 224
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
 def token_grid(num_tokens: int, height: int, width: int) -> tuple[int, int]:
     """Rows and columns of `num_tokens` tokens: the grid that some patch size cuts out of a height x width image.
 
@@ -175,6 +183,9 @@ class VisionTower(nn.Module):
 
     `pixel_values` (batch, 3, height, width) -> `VisualTokens`. The global token is the class token or, without one or with
     `pooling="mean"`, the mean of the local tokens.
+
+    With `num_prompt_tokens` the blocks read so many learned tokens more, which no one reads after them: the "shallow" prompts
+    of Jia et al., "Visual prompt tuning" (2022), which CLIP-AT learns for sketches.
     """
 
     def __init__(self, config):
@@ -185,6 +196,9 @@ class VisionTower(nn.Module):
         self.use_class_token = config.pooling == "token" and has_class_token
         self.channels_last = getattr(getattr(self.encoder, "timm_model", None), "output_fmt", "NCHW") == "NHWC"
         self.can_interpolate = "interpolate_pos_encoding" in inspect.signature(self.encoder.forward).parameters
+        self.prompt_tokens = None
+        if config.num_prompt_tokens:
+            self._add_prompts(config.num_prompt_tokens)
 
     def forward(self, pixel_values) -> VisualTokens:
         """Pictures (batch, 3, height, width) -> global token (batch, d), local tokens (batch, n, d)."""
@@ -196,6 +210,7 @@ class VisionTower(nn.Module):
             grid = tuple(features.shape[-2:])
             features = features.flatten(2).transpose(1, 2)  # (batch, h * w, c)
         else:
+            features = self._without_prompts(features)
             grid = token_grid(features.shape[1] - self.num_prefix_tokens, *pixel_values.shape[-2:])
         tokens = self.projection(features)
         prefix, local_tokens = tokens.split([tokens.shape[1] - grid[0] * grid[1], grid[0] * grid[1]], dim=1)
@@ -207,6 +222,48 @@ class VisionTower(nn.Module):
         if self.projection.in_features == self.projection.out_features:
             nn.init.eye_(self.projection.weight)
             nn.init.zeros_(self.projection.bias)
+
+    def _add_prompts(self, count: int) -> None:
+        """Learned tokens beside the encoder's own, tried on a blank picture unless the weights have no memory yet.
+
+        Raises:
+            ValueError: the encoder's blocks do not read them.
+        """
+        self.prompt_tokens = nn.Embedding(count, encoder_width(self.encoder))  # which transformers knows how to initialise
+        modules = (module for name, module in self.encoder.named_modules() if name.rsplit(".", 1)[-1] in EMBEDDING_NAMES)
+        training, weight = self.training, self.projection.weight
+        try:
+            if (embeddings := next(modules, None)) is None:
+                raise ValueError("it does not show what they read")
+            embeddings.register_forward_hook(self._insert_prompts)
+            if not weight.is_meta:
+                with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                    self.eval()(torch.zeros(1, 3, *trained_size(self.encoder), device=weight.device))
+        except Exception as error:  # each library has its own
+            name, reason = type(self.encoder).__name__, " ".join(str(error).split())[:200].rstrip(".")
+            raise ValueError(
+                f"num_prompt_tokens must be 0 with this vision encoder ({name}): prompts need blocks that read one sequence of "
+                f"tokens of any length, as those of ViT, DINOv2, CLIP and SigLIP do ({type(error).__name__}: {reason})."
+            ) from error
+        finally:
+            self.train(training)
+
+    def _insert_prompts(self, module, inputs, tokens):
+        """Tokens (batch, prefix + local, width), with their positions -> (batch, prefix + prompts + local, width).
+
+        Rotary positions are those of the last tokens (DINOv3), so that prompts follow the prefix. Here and not at the first
+        block, since transformers makes masks for as many tokens as there are now. A method is copied along with its tower.
+        """
+        assert self.prompt_tokens is not None
+        prompts = self.prompt_tokens.weight.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
+        return torch.cat([tokens[:, : self.num_prefix_tokens], prompts, tokens[:, self.num_prefix_tokens :]], dim=1)
+
+    def _without_prompts(self, features):
+        """Tokens (batch, prefix + prompts + local, width) that the encoder gave -> (batch, prefix + local, width)."""
+        if self.prompt_tokens is None:
+            return features
+        prefix, end = self.num_prefix_tokens, self.num_prefix_tokens + self.prompt_tokens.num_embeddings
+        return torch.cat([features[:, :prefix], features[:, end:]], dim=1)
 
     def _position_options(self, pixel_values) -> dict:
         """ViT and its kin refuse a size other than the trained one unless told to interpolate their positions."""

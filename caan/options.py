@@ -37,6 +37,9 @@ COUNT, NOT_NEGATIVE = Range(1), Range(0)
 SEED = Range(0, 2**32 - 1)  # NumPy takes no more
 SHARE, SHARE_BELOW_ONE, SHARE_ABOVE_ZERO = Range(0, 1), Range(0, 1, below=True), Range(0, 1, above=True)
 
+TUNE = r"all|layer_norm|layer_norm_attention|last_[1-9][0-9]*|lora|none"
+TUNE_CHOICES = "all, layer_norm, layer_norm_attention, last_N (N from 1 on), lora or none"
+
 
 def option(default, text: str, allowed: Range | None = None, short: str | None = None):
     """A dataclass field with a help text and, for a number or a list of numbers, its range; `short` is another name, such as
@@ -116,7 +119,8 @@ class ModelOptions(Options):
     model: str | None = option(
         None,
         "Hub id or folder of a CAAN to train on from; its config, input size and shade are its own, and of the other model "
-        "options only teacher_model, the freeze_* options, inference_image_size and activation_checkpointing apply.",
+        "options only teacher_model, tune, lora_rank, freeze_batch_norm, inference_image_size and activation_checkpointing "
+        "apply.",
     )
     vision_model: str | None = option(None, "Hub id or folder that both vision towers start from; none = random weights.")
     text_model: str | None = option(None, "Hub id or folder of the text encoder and its tokenizer; none = random weights.")
@@ -139,14 +143,24 @@ class ModelOptions(Options):
     tokenizer_vocab_size: int = option(
         2000, "Words of the tokenizer that is trained on the descriptions without text_model.", COUNT
     )
-    freeze_vision_blocks: int = option(
-        0, "First blocks of each vision encoder, with its embeddings, that stay as they are.", NOT_NEGATIVE
+    tune: str = option(
+        "all",
+        "What of the vision encoders learns: all; layer_norm (norms of any type); layer_norm_attention (also query, key and "
+        "value, class token and positions, as in CLIP-AT's code); last_N (the last N blocks and what follows, such as last_4); "
+        "lora (adapters of linear layers and 1x1 convolutions, merged when saved; extra lora); none. What CAAN adds to them "
+        "always learns.",
     )
+    lora_rank: int = option(8, "Rank of the adapters of tune: lora.", COUNT)
     freeze_batch_norm: bool = option(
         False,
         "Batch norms of the vision encoders stay as they are, weights and statistics: for a pretrained CNN and small batches.",
     )
     activation_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, a third slower.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not re.fullmatch(TUNE, self.tune):
+            raise ValueError(f"tune must be {TUNE_CHOICES}, got {self.tune!r}.")
 
 
 @dataclass
@@ -177,6 +191,18 @@ class TrainOptions(Options):
     )
     layer_decay: float = option(
         1.0, "Each vision block learns at this share of the next one's rate; 1 = at the same.", SHARE_ABOVE_ZERO
+    )
+    ema_decay: float = option(
+        0.0,
+        "Share of the average of the weights that each step keeps, such as 0.999: the average is validated and published, not "
+        "the last step's weights; 0 = no average.",
+        SHARE_BELOW_ONE,
+    )
+    start_share: float = option(
+        0.0,
+        "Share of the start in the vision encoders that are validated and published: (1 - share) x trained + share x start "
+        "(WiSE-FT), such as 0.5.",
+        SHARE_BELOW_ONE,
     )
     weight_decay: float = option(0.05, "AdamW's weight decay; norms and biases have none.", NOT_NEGATIVE)
     warmup_ratio: float = option(0.05, "Share of the steps in which the learning rate rises; then it falls by a cosine.", SHARE)

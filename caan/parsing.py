@@ -22,6 +22,7 @@ from transformers import HfArgumentParser
 HERE = Path(__file__).parent
 RECIPES = next((path for path in (HERE / "recipes", HERE.parent / "recipes") if path.is_dir()), HERE / "recipes")
 TRUTH = {"yes", "true", "t", "y", "1", "no", "false", "f", "n", "0"}  # what HfArgumentParser takes for a switch
+REMOVED = {"freeze_vision_blocks": "tune: last_N, with the number of blocks that learn: of 7, the first 4 frozen is last_3"}
 NESTED = "model_config"  # the option that is a mapping
 
 
@@ -91,7 +92,10 @@ class OptionParser(HfArgumentParser):
         values, unknown = self.parse_known_args(argv)
         if unknown:
             name = unknown[0].split("=")[0].lstrip("-")
-            near = difflib.get_close_matches(name.replace("-", "_"), vars(values), 1)
+            plain = name.replace("-", "_")
+            if plain in REMOVED:
+                self.error(f"option {plain!r} is gone, in its place is {REMOVED[plain]}")
+            near = difflib.get_close_matches(plain, vars(values), 1)
             self.error(f"unknown option {name!r}{f', did you mean {near[0]!r}?' if near else ''}")
         return values
 

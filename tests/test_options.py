@@ -186,7 +186,9 @@ def test_the_shipped_recipes_parse(path: Path):
         ("seed", "4294967296", "in [0, 4.29497e+09]"),
         ("image_size", "0", "at least 1"),
         ("sketch_shade", "1.5", "in [0, 1]"),
-        ("freeze_vision_blocks", "-1", "at least 0"),
+        ("lora_rank", "0", "at least 1"),
+        ("ema_decay", "1", "in [0, 1)"),
+        ("start_share", "-0.1", "in [0, 1)"),
         ("sentences_per_step", "-1", "at least 0"),
         ("num_workers", "-2", "at least 0"),
         ("validation_photos", "1", "in [0, 1)"),
@@ -292,6 +294,25 @@ def test_an_output_dir_that_would_be_the_current_folder_or_one_called_tilde_is_r
 def test_options_of_a_push_need_one(capsys, option):
     name = option[0].partition("=")[0].removeprefix("--")
     assert f"error: {name} needs push_to_hub." in refused(capsys, *option, classes=(TrainPushOptions,))
+
+
+@pytest.mark.parametrize("tune", ["all", "layer_norm", "layer_norm_attention", "last_1", "last_12", "lora", "none"])
+def test_what_can_be_tuned(tune):
+    assert parse_options(*CLASSES, argv=["--tune", tune])[0].tune == tune
+
+
+@pytest.mark.parametrize("tune", ["", "some", "last", "last_", "last_0", "last_-1", "last_2.5", "LoRA", "all "])
+def test_what_cannot_be_tuned_is_refused(capsys, tune):
+    said = "tune must be all, layer_norm, layer_norm_attention, last_N (N from 1 on), lora or none, got "
+    assert f"error: {said}{tune!r}." in refused(capsys, f"--tune={tune}")
+
+
+def test_an_option_that_is_gone_names_the_one_in_its_place(capsys, tmp_path):
+    said = "error: option 'freeze_vision_blocks' is gone, in its place is tune: last_N, with the number of blocks that learn"
+    assert said in refused(capsys, "--freeze-vision-blocks", "4")
+    path = tmp_path / "old.yaml"
+    path.write_text("freeze_vision_blocks: 4\n")
+    assert f"{path}: {said}" in refused(capsys, str(path))
 
 
 def test_a_recipe_by_its_name():

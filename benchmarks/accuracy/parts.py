@@ -95,7 +95,7 @@ def on_lite0(run: Run) -> Run:
     """
     run = run._replace(train=replace(run.train, vision_learning_rate=3e-4, layer_decay=1.0, mixed_precision="no"))
     model = {"vision_model": LITE0, "image_size": 160, "inference_image_size": 192}
-    run = run.with_model(**model, freeze_vision_blocks=4, freeze_batch_norm=True)
+    run = run.with_model(**model, tune="last_3", freeze_batch_norm=True)
     return run.with_config(hidden_size=1280, num_attention_heads=8)
 
 

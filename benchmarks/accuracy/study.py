@@ -132,8 +132,11 @@ def build_caan(run: Run, descriptions: Mapping[str, Sequence[str]] | None = None
     return model, processor.image_processor, tokens
 
 
-def fit(model, image_processor, tokens, run: Run, name: str) -> dict:
-    """Trains as train.py does, without checkpoints. Returns images seen, seconds, and the mean loss of the last tenth."""
+def fit(model, image_processor, tokens, run: Run, name: str) -> tuple:
+    """Trains as train.py does, without checkpoints.
+
+    Returns the finished model, and what it took: images seen, seconds, the mean loss of the last tenth.
+    """
     options, losses, start = run.train, [], time.perf_counter()
     AcceleratorState._reset_state(reset_partial_state=True)  # rows of one process may differ in precision
     accelerator = build_accelerator(options)
@@ -154,7 +157,7 @@ def fit(model, image_processor, tokens, run: Run, name: str) -> dict:
                 bar.update()
     images = 2 * options.classes_per_batch * options.items_per_class * len(losses)
     last = losses[-max(1, len(losses) // 10) :]
-    return {
+    return loop.finished_model(), {
         "images_seen": images,
         "seconds": time.perf_counter() - start,
         "last_loss": sum(last) / len(last),
@@ -216,7 +219,7 @@ def run_row(row: Row, run: Run, folder: Path | None = None, scores_in: Path | No
     set_seed(run.train.seed)
     model, image_processor, tokens = row.build(run)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad) if row.trains else 0
-    cost = fit(model, image_processor, tokens, run, row.name) if row.trains else {}
+    model, cost = fit(model, image_processor, tokens, run, row.name) if row.trains else (model, {})
     model.eval()
     if row.trains:
         image_processor = inference_processor(image_processor, run.model_options.inference_image_size)

@@ -194,6 +194,7 @@ def describe_recipe(facts: dict) -> dict[str, object]:
         "pictures": f"{facts['sketches']:,} sketches, {facts['photos']:,} photos",
         "vision encoders start from": options["model"] or options["vision_model"] or "random weights",
         "text encoder starts from": text if facts["uses_text"] else "none: trained without text",
+        **describe_tuning(options),
         **({"photos known as by": options["teacher_model"]} if options.get("teacher_model") else {}),
         "input": f"{options['image_size']} x {options['image_size']} pixels"
         + (f" in training, {searched} x {searched} in use" if searched else "")
@@ -212,6 +213,25 @@ def describe_recipe(facts: dict) -> dict[str, object]:
         "date": facts["date"],
         **({"changed on the way": describe_history(facts["history"])} if facts.get("history") else {}),
     }
+
+
+def describe_tuning(options: dict) -> dict[str, str]:
+    """What of the vision encoders learned, and what the finished weights are, where a run did not train and keep them all."""
+    tune, decay, share = options.get("tune"), options.get("ema_decay"), options.get("start_share")
+    learned = {
+        "layer_norm": "their norms alone",
+        "layer_norm_attention": "norms, query, key, value, class token and positions (CLIP-AT's code calls that LayerNorm)",
+        "lora": f"adapters of rank {options.get('lora_rank')} (LoRA), merged",
+        "none": "nothing, they are frozen",
+    }
+    finished = [f"average over the steps (EMA, {decay:g})"] if decay else []
+    finished += [f"vision encoders at {1 - share:g} of what they learned, {share:g} of their start (WiSE-FT)"] if share else []
+    rows = {}
+    if tune not in (None, "all"):
+        rows["of the vision encoders learned"] = learned.get(tune, f"the {tune.replace('_', ' ')} blocks and what follows")
+    if finished:
+        rows["finished weights"] = "; ".join(finished)
+    return rows
 
 
 def describe_seen_before(classes: list[str] | None) -> str:

@@ -17,7 +17,7 @@ from caan.evaluation.retrievers import load_caan, single_config
 from caan.options import ModelOptions
 from caan.parsing import without_doubles
 from caan.training.effect import require_default, require_effect, require_same
-from caan.training.optimizer import freeze_batch_norms, freeze_vision_blocks
+from caan.training.tuning import tune_encoders
 from configuration_caan import CAANConfig
 from modeling_caan import CAANModel, copy_weights, load_encoder
 from processing_caan import CAANImageProcessor, CAANProcessor
@@ -38,7 +38,7 @@ def build_model(options: ModelOptions, sentences: Sequence[str]) -> tuple[CAANMo
         model, processor = load_whole(options)
         image_processor: Any = getattr(processor, "image_processor", processor)
         require_input(model, image_processor.size["height"], options.inference_image_size)
-        freeze(model, options)
+        tune_encoders(model, options)
         return model, processor
     fields = {**config_fields(options.model_config), "use_text": uses_text(options)}
     tokenizer = build_tokenizer(options, sentences) if fields["use_text"] else None
@@ -51,15 +51,8 @@ def build_model(options: ModelOptions, sentences: Sequence[str]) -> tuple[CAANMo
     require_sentences(model)
     require_input(model, options.image_size, options.inference_image_size)
     image_processor = build_image_processor(options.vision_model, options.image_size, options.sketch_shade)
-    freeze(model, options)
+    tune_encoders(model, options)
     return model, CAANProcessor(image_processor, tokenizer) if tokenizer is not None else image_processor
-
-
-def freeze(model: CAANModel, options: ModelOptions) -> None:
-    """What the options say of weights that are not trained."""
-    freeze_vision_blocks(model, options.freeze_vision_blocks)
-    if options.freeze_batch_norm:
-        freeze_batch_norms(model)
 
 
 def load_whole(options: ModelOptions) -> tuple[CAANModel, CAANProcessor | CAANImageProcessor]:

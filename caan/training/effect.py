@@ -28,6 +28,10 @@ def require_effect(options: ModelOptions, uses_text: bool, descriptions: str | N
     if not uses_text and descriptions:
         refuse("descriptions", descriptions, "the model learns without text", "--descriptions ''")
     require_teacher(options)
+    if options.tune != "lora":
+        default = ModelOptions.lora_rank
+        if options.lora_rank != default:
+            refuse("lora_rank", options.lora_rank, f"tune is {options.tune}, not lora", f"--lora_rank {default}")
     for name in others:
         refuse(name, getattr(options, name), f"model {options.model!r} brings its own weights", f"--{name} ''")
 
@@ -50,6 +54,14 @@ def require_teacher(options: ModelOptions) -> None:
         refuse(
             "model_config.teacher_width", fields["teacher_width"], "it is the teacher's", "--model_config.teacher_width null"
         )
+
+
+def require_start(options: ModelOptions, start_share: float) -> None:
+    """Refuses a share of the start where vision encoders start from nothing that was learned, or stay there."""
+    if start_share and not (options.model or options.vision_model):
+        refuse("start_share", start_share, "the vision encoders start from random weights", "--start_share 0")
+    if start_share and options.tune == "none":
+        refuse("start_share", start_share, "tune is none: the vision encoders stay as they start", "--start_share 0")
 
 
 def require_default(options: ModelOptions, name: str, owner: str, own=ABSENT) -> None:

@@ -21,6 +21,7 @@ from caan.data.text import DescriptionSource, DescriptionTokens
 from caan.options import TrainOptions
 from caan.training.batches import epoch_batches, seed_step
 from caan.training.checkpoints import TrainerState
+from caan.training.finished import FinishedWeights
 from caan.training.optimizer import build_optimizer, build_schedule
 from caan.training.teacher import TeacherSource
 
@@ -58,6 +59,7 @@ class TrainingLoop:
         if accelerator.distributed_type != DistributedType.FSDP:  # which takes no other order
             model.to(memory_format=torch.channels_last)  # convolutions take two thirds of the time
         self.text = None if tokens is None else DescriptionSource(model, tokens, sentences_per_step)
+        self.finished = FinishedWeights(model, options, accelerator)
         self.model, self.optimizer, self.loader = accelerator.prepare(model, build_optimizer(model, options), loader)
         for name in ("get_sketch_features", "get_image_features"):
             register_fsdp_forward_method(self.model, name)  # validation calls these; without FSDP2 nothing happens
@@ -66,6 +68,8 @@ class TrainingLoop:
         self.schedule = build_schedule(self.optimizer, options, self.total_steps)
         self.last_rate = self.learning_rate
         accelerator.register_for_checkpointing(self.schedule)  # not prepared: Accelerate would step it once a process
+        if self.finished.average is not None:
+            accelerator.register_for_checkpointing(self.finished.average)
 
     def restore(self, state: TrainerState, changed: dict[str, list]) -> None:
         """Goes on where a checkpoint stood, whose model, optimizer and schedule are restored already.
@@ -87,6 +91,10 @@ class TrainingLoop:
     def learning_rate(self) -> float:
         """Rate of the first group of weights at the next step."""
         return self.schedule.get_last_lr()[0]
+
+    def finished_model(self) -> nn.Module:
+        """The model with the weights that are validated and published: a copy, where these are not the trained ones."""
+        return self.finished.copy() if self.finished.differ else self.model
 
     def epochs(self) -> Iterator[int]:
         """Numbers of the epochs that are left, from 0, with the model in training mode at the start of each."""
@@ -132,6 +140,8 @@ class TrainingLoop:
                     self.require_finite({"gradient norm": float(norm)}, "gradient")
             self.optimizer.step()
             self.optimizer.zero_grad()
+        if accelerator.sync_gradients and self.finished.average is not None:
+            self.finished.average.update()
         return losses
 
     def require_finite(self, values: dict[str, float], what: str) -> None:

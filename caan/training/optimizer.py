@@ -1,42 +1,13 @@
-"""The optimizer that trains a CAAN: which blocks learn, at which rates, on which schedule."""
+"""The optimizer that trains a CAAN: at which rates its blocks learn, on which schedule."""
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import get_cosine_schedule_with_warmup
 
 from caan.options import TrainOptions
 from modeling_caan import CAANModel
 
 BLOCK_LIST_NAMES = ("layer", "layers", "blocks", "stages", "resblocks")
-
-
-def freeze_vision_blocks(model: CAANModel, count: int) -> None:
-    """The embeddings and the first `count` blocks of each vision encoder stop learning; 0 = none of them.
-
-    Raises ValueError when the encoder has fewer blocks, or does not show which they are.
-    """
-    for tower in model.vision_towers() if count else ():
-        blocks = vision_blocks(tower.encoder)
-        if len(blocks) < count:
-            raise ValueError(f"freeze_vision_blocks is {count}, but {type(tower.encoder).__name__} has {len(blocks)} blocks.")
-        for parameter, depth in parameter_depths(tower.encoder).items():
-            if depth <= count:
-                parameter.requires_grad_(False)
-
-
-def freeze_batch_norms(model: CAANModel) -> None:
-    """The batch norms of the vision encoders stop learning; without weights that learn their statistics stay too
-    (`caan.training.loop.set_training`).
-
-    Raises ValueError where there is none.
-    """
-    norms = [module for tower in model.vision_towers() for module in tower.modules() if isinstance(module, _BatchNorm)]
-    if not norms:
-        encoder = type(model.image_encoder.encoder).__name__
-        raise ValueError(f"freeze_batch_norm would take no part: {encoder} has no batch norms. Leave it out.")
-    for norm in norms:
-        norm.requires_grad_(False)
 
 
 def vision_blocks(encoder) -> list[nn.Module]:

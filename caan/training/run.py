@@ -27,7 +27,7 @@ from caan.options import DataOptions, ModelOptions, TrainOptions, TrainPushOptio
 from caan.training.batches import build_loader, own_photo_share
 from caan.training.building import build_model, uses_text
 from caan.training.checkpoints import asked_checkpoint, latest_checkpoint, load_asked, save_checkpoint
-from caan.training.effect import require_effect
+from caan.training.effect import require_effect, require_start
 from caan.training.loop import NotFinite, TrainingLoop, recompute_activations
 from caan.training.ownership import claim, in_main_process
 from caan.training.precision import build_accelerator
@@ -59,6 +59,7 @@ class TrainingRun:
         self.model_options, self.hub_options = replace(model, **given), hub or TrainPushOptions()
         self.data_options = replace(data, descriptions=data.descriptions or None)
         require_effect(self.model_options, uses_text(self.model_options), self.data_options.descriptions)
+        require_start(self.model_options, train.start_share)
         if data.train_on_validation and train.keep != "last":
             raise ValueError("train_on_validation leaves nothing to choose the best epoch by: set keep to last.")
         self.accelerator = build_accelerator(train)
@@ -199,20 +200,21 @@ class TrainingRun:
         if every and state.step % every == 0 and state.step < loop.total_steps:
             loop.require_finite_weights()
             told = self.checkpoints / f"push_{state.step:08d}", self.facts, state, self.accelerator, self.hub_options.full
-            push_progress(self.push, self.model, self.processor, *told)
+            push_progress(self.push, loop.finished_model(), self.processor, *told)
 
     def after_epoch(self) -> None:
         """Measures the model, keeps its weights if they are the best so far, and writes a checkpoint."""
         state = self.state
         if self.benchmark is not None:
-            metric = self.validate(self.model)
+            model = self.loop.finished_model()
+            metric = self.validate(model)
             self.accelerator.log({"validation/map_all": metric}, step=state.step)
             if self.accelerator.is_main_process:
                 told = f"epoch {state.epoch}/{self.options.num_epochs}: validation mAP@all {metric:.4f} on seen classes"
                 self.bar.write(told)
             if metric > state.best_metric:
                 state.best_metric, state.best_folder = metric, f"best_epoch_{state.epoch:04d}"
-                save_model(self.model, self.processor, self.checkpoints / state.best_folder, self.accelerator)
+                save_model(model, self.processor, self.checkpoints / state.best_folder, self.accelerator)
         self.save_checkpoint()
 
     def save_checkpoint(self) -> None:
@@ -232,7 +234,7 @@ class TrainingRun:
         self.loop.require_finite_weights()
         if self.options.keep == "last":
             state.best_folder = "last"
-            save_model(self.model, self.processor, self.checkpoints / state.best_folder, accelerator)
+            save_model(self.loop.finished_model(), self.processor, self.checkpoints / state.best_folder, accelerator)
         final = chosen = self.checkpoints / str(state.best_folder)
         if self.whitens:
             final = chosen.with_name(f"{chosen.name}_whitened")

@@ -17,6 +17,7 @@ from benchmarks.accuracy.summary import shared_runs, summarise
 from caan.data.benchmark import make_benchmark
 from caan.data.pictures import load_splits
 from caan.options import DataOptions, ModelOptions, TrainOptions
+from caan.training.tuning import tune_encoders
 from modeling_caan import join
 
 PIXELS = {name: value for name, value in batch().items() if "pixel" in name or name == "labels"}
@@ -132,18 +133,26 @@ def test_what_has_a_result_is_not_run_again(tmp_path, monkeypatch, run, capsys):
     assert len(ran) == 2 and shown[-1] == 1
 
 
-def test_trained_models_are_kept_where_that_is_asked_for(tmp_path, monkeypatch, run):
-    """What was judged is what loads: with whitening, at the size of inference, without text tower."""
+@pytest.mark.parametrize("tune, ema_decay", [("all", 0.0), ("lora", 0.5)])
+def test_trained_models_are_kept_where_that_is_asked_for(tmp_path, monkeypatch, run, tune, ema_decay):
+    """What was judged is what loads: with whitening, at the size of inference, without text tower, averaged and merged."""
+    if tune == "lora":
+        pytest.importorskip("peft")
     from benchmarks.accuracy import study
     from benchmarks.accuracy.rows import trained
     from caan.evaluation.retrievers import load_retriever
 
     run = run._replace(model_options=replace(run.model_options, inference_image_size=40))
     monkeypatch.setattr(study, "prepare", lambda options, fold, seed: run)
-    build = lambda run: (caan_model(use_text=False, whitening=0.5), image_processor(), None)  # noqa: E731
+
+    def build(run):
+        tune_encoders(model := caan_model(use_text=False, whitening=0.5), ModelOptions(tune=tune))
+        return model, image_processor(), None
+
     options = study.StudyOptions(output_dir=str(tmp_path), keep_models=str(tmp_path / "kept"))
     frozen = Row("frozen", build, trains=False)
-    run_study("s", [trained("Whole, of it", build, whitened=True), frozen], options, lambda results, path: None)
+    whole = trained("Whole, of it", build, whitened=True, ema_decay=ema_decay)
+    run_study("s", [whole, frozen], options, lambda results, path: None)
     (folder,) = (tmp_path / "kept").iterdir()
     assert folder.name == "whole_of_it-fold0-seed0-2ep"
     kept = load_retriever(str(folder))

@@ -56,7 +56,7 @@ def saved(tmp_path_factory):
     """Models and the folders they are saved in."""
     models = {
         "two": caan_model(),
-        "shared": caan_model(share_vision_encoder=True),
+        "shared": caan_model(share_vision_encoder=True, num_prompt_tokens=2),
         "whitened": whitened_model(share_vision_encoder=True),
         "convolutions": caan_model(vision_config="timm_resnet", share_vision_encoder=True),
     }

@@ -110,6 +110,30 @@ def test_training_recipe_tells_what_pictures_become(tmp_path, given, told):
     assert dict(table(sections(card)["Training"]))["input"] == told
 
 
+@pytest.mark.parametrize(
+    ("given", "rows"),
+    [
+        ({"tune": "all", "lora_rank": 8, "ema_decay": 0.0, "start_share": 0.0}, ()),
+        ({"tune": "layer_norm"}, ("their norms alone", None)),
+        ({"tune": "last_4"}, ("the last 4 blocks and what follows", None)),
+        ({"tune": "lora", "lora_rank": 16}, ("adapters of rank 16 (LoRA), merged", None)),
+        ({"tune": "none", "ema_decay": 0.999}, ("nothing, they are frozen", "average over the steps (EMA, 0.999)")),
+        (
+            {"tune": "layer_norm_attention", "start_share": 0.25},
+            (
+                "norms, query, key, value, class token and positions (CLIP-AT's code calls that LayerNorm)",
+                "vision encoders at 0.75 of what they learned, 0.25 of their start (WiSE-FT)",
+            ),
+        ),
+    ],
+)
+def test_training_recipe_tells_what_learned_and_what_was_kept(tmp_path, given, rows):
+    card = card_of(make_folder(tmp_path / "m", facts={**FACTS, "options": {**FACTS["options"], **given}}))
+    told = dict(table(sections(card)["Training"]))
+    names = ("of the vision encoders learned", "finished weights")
+    assert tuple(told.get(name) for name in names) == (rows or (None, None))
+
+
 def test_training_without_text(tmp_path):
     card = card_of(make_folder(tmp_path / "m", facts={**FACTS, "uses_text": False}))
     assert dict(table(sections(card)["Training"]))["text encoder starts from"] == "none: trained without text"

@@ -42,6 +42,7 @@ def test_a_wrong_type_is_refused_by_name(field, value, said):
         ({"relation_hidden_size": 0}, "relation_hidden_size must be at least 1, got 0"),
         ({"num_relation_tokens": 48}, "num_relation_tokens must be a square number such as 49, got 48"),
         ({"num_relation_tokens": -4}, "num_relation_tokens must be at least 1, got -4"),
+        ({"num_prompt_tokens": -1}, "num_prompt_tokens must be at least 0, got -1"),
         ({"num_alignment_layers": -1}, "num_alignment_layers must be at least 0, got -1"),
         ({"text_dropout": 1.0}, r"text_dropout must be in \[0, 1\), got 1.0"),
         ({"alignment_dropout": -0.1}, r"alignment_dropout must be in \[0, 1\), got -0.1"),

@@ -29,8 +29,8 @@ from caan.parsing import RECIPES, parse_options
 from caan.training.building import build_model, config_fields, uses_text
 from caan.training.command import FAMILIES
 from caan.training.effect import require_effect
-from caan.training.loop import set_training
-from caan.training.optimizer import build_optimizer, build_schedule, freeze_batch_norms, freeze_vision_blocks, vision_blocks
+from caan.training.optimizer import build_optimizer, build_schedule
+from caan.training.tuning import tune_encoders
 from modeling_caan import CAANModel
 from processing_caan import CAANImageProcessor, CAANProcessor
 
@@ -282,54 +282,7 @@ def test_statistics_of_a_timm_model(tmp_path):
     assert (list(process.image_mean), list(process.image_std)) == ([0.7, 0.6, 0.5], [0.3, 0.2, 0.1])
 
 
-# ------------------------------------------------------------------------------------------------------------ freezing
-
-
-def frozen(encoder) -> set[str]:
-    return {name for name, parameter in encoder.named_parameters() if not parameter.requires_grad}
-
-
-@pytest.mark.parametrize(
-    "name,blocks", [("vit", "layers."), ("dinov2", "layers."), ("timm_vit", "blocks."), ("resnet", "stages.")]
-)
-@pytest.mark.parametrize("count", [0, 1, 2])
-def test_embeddings_and_first_blocks_freeze_in_both_towers(name, blocks, count):
-    model = caan_model(vision_config=name)
-    everything = {n for n, _ in model.named_parameters()}
-    text = {n for n, p in model.named_parameters() if not p.requires_grad}
-    freeze_vision_blocks(model, count)
-    for tower in (model.image_encoder, model.sketch_encoder):
-        names = [n for n, _ in tower.encoder.named_parameters()]
-        inside = [n for n in names if blocks in n or "layer." in n and "encoder.layer." in n]
-        number = {n: int(next(part for part in n.split(".") if part.isdigit())) for n in inside}
-        first = names.index(inside[0])
-        expected = set(names[:first]) | {n for n in inside if number[n] < count} if count else set()
-        assert frozen(tower.encoder) == expected
-        after = names[names.index(inside[-1]) + 1 :]  # the last norm learns, even after the last block
-        assert not frozen(tower.encoder) & set(after)
-    others = {n for n in everything - text if "_encoder.encoder." not in n}
-    assert others and all(dict(model.named_parameters())[n].requires_grad for n in others)
-
-
-def test_more_blocks_than_there_are():
-    with pytest.raises(ValueError, match="freeze_vision_blocks is 3, but ViTModel has 2 blocks"):
-        freeze_vision_blocks(caan_model(), 3)
-    with pytest.raises(ValueError, match="has 0 blocks"):
-        freeze_vision_blocks(caan_model(vision_config="timm_resnet"), 1)
-
-
-@pytest.mark.parametrize("name", ["vit", "dinov2", "clip_vision"])
-def test_an_encoder_of_one_layer_has_one_block(name):
-    config = vision_config(name)
-    config.num_hidden_layers = 1
-    model = caan_model(vision_config=config)
-    (block,) = vision_blocks(model.image_encoder.encoder)
-    freeze_vision_blocks(model, 1)
-    assert not any(p.requires_grad for p in block.parameters())
-    last = [p for n, p in model.image_encoder.encoder.named_parameters() if "layernorm." in n or "post_layernorm" in n]
-    assert last and all(p.requires_grad for p in last)
-    with pytest.raises(ValueError, match="freeze_vision_blocks is 2, but .* has 1 blocks"):
-        freeze_vision_blocks(model, 2)
+# ------------------------------------------------------------------------------------------------------------- recipes
 
 
 def test_layer_decay_without_blocks_is_refused():
@@ -357,7 +310,7 @@ def test_shipped_recipes_ask_for_nothing_that_takes_no_part(recipe, encoders, tm
 
 def test_groups_have_their_rates_and_norms_and_biases_do_not_decay():
     model = caan_model()
-    freeze_vision_blocks(model, 1)
+    tune_encoders(model, ModelOptions(tune="last_1"))
     chosen = TrainOptions(learning_rate=0.3, vision_learning_rate=0.1, weight_decay=0.05)
     optimizer = build_optimizer(model, chosen)
     settings = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
@@ -454,19 +407,3 @@ def test_the_processor_for_inference_is_a_copy_of_another_size():
     assert shape == (1, 3, 48, 48) and trained.image_processor.size["height"] == IMAGE_SIZE
     alone = inference_processor(trained.image_processor, 0)
     assert alone is not trained.image_processor and alone.size["height"] == IMAGE_SIZE
-
-
-def test_frozen_batch_norms_keep_weights_and_statistics():
-    model = caan_model(vision_config="resnet")
-    freeze_batch_norms(model)
-    norms = [
-        module for tower in model.vision_towers() for module in tower.modules() if isinstance(module, torch.nn.BatchNorm2d)
-    ]
-    held = {id(p) for norm in norms for p in norm.parameters()}
-    assert norms and {id(p) for p in model.parameters() if not p.requires_grad} - held == {
-        id(p) for p in model.text_encoder.parameters()
-    }
-    before = {name: tensor.clone() for name, tensor in norms[0].state_dict().items()}
-    set_training(model)
-    model.get_image_features(torch.randn(4, 3, 32, 32) + 3).sum().backward()
-    assert all(torch.equal(before[name], tensor) for name, tensor in norms[0].state_dict().items())

@@ -162,10 +162,16 @@ def test_a_teacher_without_effect(tmp_path, options, said):
     assert error_of(tmp_path, **options).startswith(said)
 
 
+@pytest.mark.parametrize("tune", ["all", "layer_norm", "last_1", "none"])
+def test_a_rank_without_adapters(tmp_path, tune):
+    said = f"lora_rank 4 would take no part: tune is {tune}, not lora. Leave it out; where a recipe has it, give --lora_rank 8."
+    assert error_of(tmp_path, tune=tune, lora_rank=4) == said
+
+
 def test_batch_norms_that_are_not_there(tmp_path):
     config = {
         **CONFIG,
         "vision_config": {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
     }
     said = error_of(tmp_path, freeze_batch_norm=True, model_config=config)
-    assert said.startswith("freeze_batch_norm would take no part: ViTModel has no batch norms.")
+    assert said.startswith("freeze_batch_norm would take no part: no batch norm of ViTModel learns.")

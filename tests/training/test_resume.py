@@ -36,6 +36,8 @@ def folder(tmp_path):
         ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps: 1 -> 2"),
         ({"mixed_precision": "bf16"}, 'mixed_precision: "no" -> "bf16"'),
         ({"keep": "last"}, 'keep: "best" -> "last"'),
+        ({"tune": "last_1"}, 'tune: "all" -> "last_1"'),
+        ({"ema_decay": 0.9}, "ema_decay: 0.0 -> 0.9"),
         ({"model_config": {"margin": 0.5}}, "model_config.margin: null -> 0.5"),
         ({"model_config": {"mining": "batch_hard"}}, 'model_config.mining: "random" -> "batch_hard"'),
     ],

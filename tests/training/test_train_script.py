@@ -181,7 +181,7 @@ def test_bf16(tmp_path):
 
 def test_recomputed_activations_change_nothing(tmp_path):
     """Also where the first blocks, and so the inputs of the others, need no gradient."""
-    config = {"model_config": {"vision_config": VIT, "alignment_dropout": 0.1}, "freeze_vision_blocks": 1}
+    config = {"model_config": {"vision_config": VIT, "alignment_dropout": 0.1}, "tune": "last_1"}
     for name in (True, False):
         train(tmp_path / str(name), activation_checkpointing=name, num_epochs=1, batches_per_epoch=2, **config)
     for name, tensor in tensors(tmp_path / "True").items():
@@ -190,7 +190,7 @@ def test_recomputed_activations_change_nothing(tmp_path):
 
 def test_frozen_blocks_stay_and_the_others_learn(tmp_path):
     config = {"model_config": {"vision_config": VIT, "share_vision_encoder": False}}
-    common = {**config, "num_epochs": 1, "batches_per_epoch": 2, "freeze_vision_blocks": 1, "weight_decay": 0.5}
+    common = {**config, "num_epochs": 1, "batches_per_epoch": 2, "tune": "last_1", "weight_decay": 0.5}
     run = train(tmp_path, **common)
     set_seed(0)
     texts = [text for name in SEEN for text in sentences(name)[:2]]
