@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 
 import torch
+from accelerate.utils import DistributedType
 from torch import nn
 from torch.distributed.fsdp import register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
@@ -55,7 +56,8 @@ class TrainingLoop:
         self.teacher = teacher
         self.accelerator, self.options, self.state = accelerator, options, TrainerState()
         model.to(accelerator.device)  # before the text source, which works where the model is
-        model.to(memory_format=torch.channels_last)  # convolutions take two thirds of the time
+        if accelerator.distributed_type != DistributedType.FSDP:  # which shards contiguous weights alone
+            model.to(memory_format=torch.channels_last)  # convolutions take two thirds of the time
         self.text = None if tokens is None else DescriptionSource(model, tokens, sentences_per_step)
         self.finished = FinishedWeights(model, options, accelerator)
         self.model, self.optimizer, self.loader = accelerator.prepare(model, build_optimizer(model, options), loader)
