@@ -1,14 +1,14 @@
 """train.py and eval.py with loading processes under every start method.  python -m pytest tests/training/test_start_methods.py
 
 spawn is what macOS and Windows have, forkserver what Python 3.14 has on Linux: both import the script again in each worker, so
-that the second is among the slow tests.
+that most are among the slow tests.
 """
 
 import pytest
 from running import finished, run_process, shapes
 from trees import shape_options
 
-FORKSERVER = pytest.param("forkserver", marks=pytest.mark.slow)
+SPAWN, FORKSERVER = (pytest.param(method, marks=pytest.mark.slow) for method in ("spawn", "forkserver"))
 START = """
 import multiprocessing, runpy, sys
 if __name__ == "__main__":
@@ -30,7 +30,7 @@ def script(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", FORKSERVER])
+@pytest.mark.parametrize("method", ["fork", SPAWN, FORKSERVER])
 def test_train(tmp_path, script, method):
     options = shape_options(shapes(), tmp_path / "run", num_workers=2, num_epochs=1, batches_per_epoch=2)
     done = run_process(script(method), "train.py", *options)

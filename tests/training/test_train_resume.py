@@ -150,6 +150,7 @@ def assert_two_processes_trained(folder, done):
 LONGER = {"num_epochs": 4, "batches_per_epoch": 8, "augment": False, "report_to": "tensorboard"}  # 4 batches a process
 
 
+@pytest.mark.slow
 def test_torchrun_with_two_processes(tmp_path):
     arguments = shape_options(shapes(), tmp_path, **LONGER)
     done = run_process("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py", *arguments)
